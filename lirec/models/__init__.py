@@ -1,0 +1,1 @@
+"""The networks and the morphable model: one family a file."""

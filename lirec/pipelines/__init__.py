@@ -1,0 +1,1 @@
+"""What a user calls: pictures in, faces and pictures out."""

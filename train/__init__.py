@@ -1,0 +1,1 @@
+"""One readable training loop a network: `python -m train.rec_net --help`."""
