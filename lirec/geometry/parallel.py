@@ -1,0 +1,40 @@
+"""Runs a compiled kernel over parts of a batch or of a picture on several threads."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import torch
+
+
+def thread_count() -> int:
+    """The threads that a kernel may use: what torch and `NUMBA_NUM_THREADS` both allow."""
+    return max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+
+
+def run_split(kernel: Callable, batch: int, rows: int, *arguments) -> None:
+    """Call `kernel(first, last, top, bottom, *arguments)` for all of a batch's rows.
+
+    With one thread this is one plain call. With more, whole pictures are shared out where there are enough of them,
+    else bands of rows. Threads live for one call only: numba's own thread pools abort the process when two Python
+    threads use them at once or when it forks, as servers and data loaders do.
+
+    Args:
+        kernel: a compiled function that releases the GIL.
+        batch: pictures in the batch.
+        rows: rows a picture.
+        arguments: handed on to the kernel.
+    """
+    threads = min(thread_count(), max(batch, rows))
+    if threads == 1:
+        kernel(0, batch, 0, rows, *arguments)
+        return
+    if batch >= threads:
+        parts = [(batch * i // threads, batch * (i + 1) // threads, 0, rows) for i in range(threads)]
+    else:
+        parts = [(0, batch, rows * i // threads, rows * (i + 1) // threads) for i in range(threads)]
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(kernel, *part, *arguments) for part in parts[1:]]
+        kernel(*parts[0], *arguments)
+        for other in others:
+            other.result()
