@@ -2,6 +2,6 @@
 
 import os
 
-# Read when huggingface_hub is first imported: tests that talk to a Hub on loopback start a process of their own.
+# Read when huggingface_hub is first imported; a test with a Hub of its own on loopback starts a process.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
