@@ -86,15 +86,15 @@ def find_folder(
         ) from error
     except RepositoryNotFoundError as error:
         raise LirecError(
-            f"{name} is neither a folder here nor a repository on the Hub that you may read: check the name, or "
-            "run `hf auth login` if it is not public."
+            f"{name} is neither a folder here nor a repository on the Hub that you may read: check the name, "
+            "or run `hf auth login` if it is not public."
         ) from error
     except RevisionNotFoundError as error:
         raise LirecError(f"{name} has no revision {revision!r}: give a branch, tag or commit.") from error
     except LocalEntryNotFoundError as error:
         raise LirecError(
-            f"{name} is not a folder here, the cache does not hold all of it, and the Hub was not reached: check "
-            "the name and the network."
+            f"{name} is not a folder here, the cache does not hold all of it, and the Hub was not reached: "
+            "check the name and the network."
         ) from error
     except Exception as error:  # whatever else the network does
         raise LirecError(
@@ -128,14 +128,14 @@ def load_model(
     stored = _stored_names(folder)
     try:
         with _quiet_diffusers():
-            # Without `low_cpu_mem_usage` weights are copied into the network, so stored halves become `dtype`.
+            # Without `low_cpu_mem_usage`, weights are copied into the network: stored halves become `dtype`.
             model, info = model_class.from_pretrained(
                 folder, dtype=dtype, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True
             )
     except Exception as error:
         raise LirecError(
-            f"The weights in {folder} do not fit the {model_class.__name__} that its config.json describes: fetch "
-            "the folder again."
+            f"The weights in {folder} do not fit the {model_class.__name__} that its config.json describes: "
+            "fetch the folder again."
         ) from error
     missing = sorted({*info["missing_keys"], *(set(model.state_dict()) - stored)})
     strange = sorted(info["unexpected_keys"])

@@ -48,8 +48,8 @@ class LirecPipeline(DiffusionPipeline):
         Raises:
             LirecError: the folder or repository is not there, is not a `cls`, is damaged or is not complete.
         """
-        # DiffusionPipeline's own goes on when weights are missing, and from the Hub it finds no classes but those
-        # of diffusers and transformers. Here the annotations give the classes: a repository names no code to run.
+        # DiffusionPipeline's own goes on when weights are missing, and from the Hub it finds only classes of
+        # diffusers and transformers. Here annotations give the classes: a repository names no code to run.
         folder = find_folder(
             pretrained_model_name_or_path,
             revision=revision,
