@@ -23,6 +23,9 @@ def intrinsics(focal: torch.Tensor, principal: torch.Tensor) -> torch.Tensor:
     return matrix
 
 
+# Half precision, which autocast would choose for the products, is off by pixels.
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def project(
     points: torch.Tensor, rotation: torch.Tensor, translation: torch.Tensor, K: torch.Tensor
 ) -> torch.Tensor:

@@ -34,6 +34,8 @@ def spherical_harmonics(normals: torch.Tensor) -> torch.Tensor:
     )
 
 
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def shade(normals: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
     """The light that falls on surfaces, as a factor of their albedo; below zero where the light's sum is.
 
@@ -64,6 +66,8 @@ def directional_light(direction: torch.Tensor, colour: torch.Tensor) -> torch.Te
     return (bands * spherical_harmonics(direction))[..., None] * colour[..., None, :]
 
 
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def fit_light(
     albedo: torch.Tensor, normals: torch.Tensor, image: torch.Tensor, mask: torch.Tensor, ridge: float = 1e-3
 ) -> torch.Tensor:

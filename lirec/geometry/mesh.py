@@ -1,10 +1,9 @@
 """Triangle meshes: normals and subdivision."""
 
-import numba
 import numpy as np
 import torch
 
-from lirec.geometry.parallel import run_split
+from lirec.geometry.parallel import as_arrays, kernel, run_split
 
 
 def triangle_normals(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
@@ -35,9 +34,8 @@ def vertex_normals(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Ten
     _check(vertices, triangles)
     needs_gradient = torch.is_grad_enabled() and vertices.requires_grad
     if vertices.device.type == "cpu" and vertices.dtype in (torch.float32, torch.float64) and not needs_gradient:
-        normals = torch.empty(vertices.shape, dtype=vertices.dtype)
-        corners = triangles.to(torch.int64).contiguous().numpy()
-        run_split(_vertex_normals, len(vertices), 1, vertices.detach().contiguous().numpy(), corners, normals.numpy())
+        normals = vertices.new_empty(vertices.shape)
+        run_split(_vertex_normals, len(vertices), 1, *as_arrays(vertices, triangles.long(), normals))
         return normals
     faces = triangle_normals(vertices, triangles)
     corners = triangles.long().T.reshape(-1)
@@ -45,7 +43,7 @@ def vertex_normals(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Ten
     return normals / torch.linalg.vector_norm(normals, dim=-1, keepdim=True).clamp_min(1e-20)
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, nogil=True)
+@kernel
 def _vertex_normals(first, last, top, bottom, vertices, triangles, normals):
     for i in range(first, last):
         normal = normals[i]

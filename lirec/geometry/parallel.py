@@ -1,10 +1,14 @@
-"""Runs a compiled kernel over parts of a batch or of a picture on several threads."""
+"""Compiled kernels, run over parts of a batch or of a picture on several threads."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
+import numpy as np
 import torch
+
+# All of fastmath but the promise that numbers are finite: points at infinity must fail comparisons.
+kernel = numba.njit(cache=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, nogil=True, error_model="numpy")
 
 
 def thread_count() -> int:
@@ -12,29 +16,34 @@ def thread_count() -> int:
     return max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
 
 
-def run_split(kernel: Callable, batch: int, rows: int, *arguments) -> None:
-    """Call `kernel(first, last, top, bottom, *arguments)` for all of a batch's rows.
+def run_split(function: Callable, batch: int, rows: int, *arguments) -> None:
+    """Call `function(first, last, top, bottom, *arguments)` for all of a batch's rows.
 
     With one thread this is one plain call. With more, whole pictures are shared out where there are enough of them,
     else bands of rows. Threads live for one call only: numba's own thread pools abort the process when two Python
     threads use them at once or when it forks, as servers and data loaders do.
 
     Args:
-        kernel: a compiled function that releases the GIL.
+        function: a `kernel`, or another function that releases the GIL.
         batch: pictures in the batch.
         rows: rows a picture.
-        arguments: handed on to the kernel.
+        arguments: handed on to it.
     """
     threads = min(thread_count(), max(batch, rows))
     if threads == 1:
-        kernel(0, batch, 0, rows, *arguments)
+        function(0, batch, 0, rows, *arguments)
         return
     if batch >= threads:
         parts = [(batch * i // threads, batch * (i + 1) // threads, 0, rows) for i in range(threads)]
     else:
         parts = [(0, batch, rows * i // threads, rows * (i + 1) // threads) for i in range(threads)]
     with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(kernel, *part, *arguments) for part in parts[1:]]
-        kernel(*parts[0], *arguments)
+        others = [pool.submit(function, *part, *arguments) for part in parts[1:]]
+        function(*parts[0], *arguments)
         for other in others:
             other.result()
+
+
+def as_arrays(*tensors: torch.Tensor) -> list[np.ndarray]:
+    """Tensors as contiguous arrays for a kernel; those that are contiguous already share their memory."""
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
 from torch.nn import functional
 
-from lirec.geometry.parallel import run_split
+from lirec.geometry.parallel import as_arrays, kernel, run_split
 
 NEAREST = 1e-6  # metres; triangles with a vertex nearer than this are not drawn
 # A pixel counts as inside down to this barycentric, so that rounding opens no cracks between neighbours.
 INSIDE = -1e-5
+PAIRS = 1 << 22  # pixel and triangle pairs that the torch engine tests at a time, to bound its memory
 
 
 @dataclass
@@ -50,16 +50,20 @@ def rasterize(
         engine: "numba" (CPU tensors only) or "torch"; by default numba for CPU tensors and torch for others.
 
     Returns:
-        `Fragments`, float32; barycentric and depth are differentiable in projected.
+        `Fragments`; barycentric and depth are differentiable in projected.
     """
     if projected.ndim != 3 or projected.shape[-1] != 3:
         raise ValueError(f"projected must be (B, V, 3), but has shape {tuple(projected.shape)}.")
     if triangles.ndim != 2 or triangles.shape[-1] != 3:
         raise ValueError(f"triangles must be (F, 3), but have shape {tuple(triangles.shape)}.")
-    engine = engine or ("numba" if projected.device.type == "cpu" else "torch")
-    if engine != "numba":
-        raise ValueError(f"engine must be 'numba' or 'torch', not {engine!r}.")
-    return _rasterize_numba(projected, triangles, height, width, cull)
+    on_cpu = projected.device.type == "cpu"
+    engine = engine or ("numba" if on_cpu else "torch")
+    if engine not in ("numba", "torch") or (engine == "numba" and not on_cpu):
+        raise ValueError(f"engine must be 'torch', or 'numba' for tensors on the CPU, not {engine!r}.")
+    if engine == "numba":
+        return Fragments(*_Rasterize.apply(projected, triangles.long(), height, width, cull))
+    triangle = _rasterize_torch(projected.detach().float(), triangles.long(), height, width, cull)
+    return _measure(projected, triangles.long(), triangle)
 
 
 def interpolate(fragments: Fragments, triangles: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
@@ -77,15 +81,9 @@ def interpolate(fragments: Fragments, triangles: torch.Tensor, attributes: torch
     batch, height, width = fragments.triangle.shape
     if attributes.ndim != 3 or attributes.shape[0] not in (1, batch):
         raise ValueError(f"attributes must be ({batch} or 1, V, C), but have shape {tuple(attributes.shape)}.")
-    barycentric = fragments.barycentric
-    needs_gradient = torch.is_grad_enabled() and (attributes.requires_grad or barycentric.requires_grad)
-    if attributes.device.type == "cpu" and attributes.dtype == torch.float32 and not needs_gradient:
-        result = torch.empty(batch, height, width, attributes.shape[-1])
-        run_split(
-            _interpolate, batch, height, fragments.triangle.numpy(), barycentric.detach().numpy(),
-            triangles.long().contiguous().numpy(), attributes.detach().contiguous().numpy(), result.numpy(),
-        )  # fmt: skip
-        return result
+    if attributes.device.type == "cpu":
+        weights = fragments.barycentric.to(attributes.dtype)
+        return _Interpolate.apply(weights, attributes, fragments.triangle, triangles.long())
     corners = triangles.long()[fragments.triangle.clamp_min(0)]  # (B, H, W, 3)
     if len(attributes) > 1:
         first = torch.arange(batch, device=corners.device) * attributes.shape[1]
@@ -94,30 +92,116 @@ def interpolate(fragments: Fragments, triangles: torch.Tensor, attributes: torch
     mixed = functional.embedding_bag(
         corners.reshape(-1, 3),
         attributes.flatten(0, 1),
-        per_sample_weights=barycentric.reshape(-1, 3).to(attributes.dtype),
+        per_sample_weights=fragments.barycentric.reshape(-1, 3).to(attributes.dtype),
         mode="sum",
     )
     return mixed.reshape(batch, height, width, -1)
 
 
-def _rasterize_numba(projected, triangles, height, width, cull) -> Fragments:
-    batch = len(projected)
-    triangle = torch.empty(batch, height, width, dtype=torch.int64)
-    barycentric = torch.empty(batch, height, width, 3)
-    depth = torch.empty(batch, height, width)
-    run_split(
-        _draw, batch, height, projected.detach().float().contiguous().numpy(),
-        triangles.long().contiguous().numpy(), cull, triangle.numpy(), barycentric.numpy(), depth.numpy(),
-    )  # fmt: skip
+def _measure(projected: torch.Tensor, triangles: torch.Tensor, triangle: torch.Tensor) -> Fragments:
+    """The fragments of pixels whose triangles (B, H, W) are known, differentiable in projected."""
+    picture, y, x = (triangle >= 0).nonzero(as_tuple=True)
+    rows = triangles[triangle[picture, y, x]]
+    a, b, c = projected[picture[:, None], rows].unbind(1)  # three times (N, 3)
+    ab, ac = (b - a)[:, :2], (c - a)[:, :2]
+    dx, dy = x + 0.5 - a[:, 0], y + 0.5 - a[:, 1]
+    area = _cross(ab, ac)
+    wb = (ac[:, 1] * dx - ac[:, 0] * dy) / area
+    wc = (ab[:, 0] * dy - ab[:, 1] * dx) / area
+    shares = torch.stack((1 - wb - wc, wb, wc), -1) / torch.stack((a[:, 2], b[:, 2], c[:, 2]), -1)
+    z = 1 / shares.sum(-1)
+    barycentric = projected.new_zeros(*triangle.shape, 3).index_put((picture, y, x), shares * z[:, None])
+    depth = projected.new_full(triangle.shape, torch.inf).index_put((picture, y, x), z)
     return Fragments(triangle, barycentric, depth)
 
 
-# Not all of fastmath: points that are not finite must still fail the comparisons below.
-_compile = numba.njit(cache=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, nogil=True, error_model="numpy")
+def _rasterize_torch(projected, triangles, height, width, cull) -> torch.Tensor:
+    """The nearest triangle of each pixel, (B, H, W).
+
+    All pixels in all triangles' bounding boxes are tested side by side, and the nearest is found by a scattered
+    minimum over keys that hold the depth in the upper and the triangle's index in the lower 32 bits.
+    """
+    batch = len(projected)
+    a, b, c = projected[:, triangles.T].unbind(1)  # three times (B, F, 3)
+    low = torch.minimum(torch.minimum(a, b), c)
+    high = torch.maximum(torch.maximum(a, b), c)
+    last = projected.new_tensor([width - 1, height - 1])
+    low_pixel = torch.maximum((low[..., :2] - 0.5).ceil(), torch.zeros_like(last))
+    high_pixel = torch.minimum((high[..., :2] - 0.5).floor(), last)
+    area = _cross(b - a, c - a)
+    drawn = (low_pixel <= high_pixel).all(-1) & (low[..., 2] > NEAREST) & (area != 0)
+    if cull:
+        drawn &= area < 0
+    picture, index = drawn.nonzero(as_tuple=True)
+    a, b, c, area = a[drawn], b[drawn], c[drawn], area[drawn]
+    first = low_pixel[drawn].long()
+    size = high_pixel[drawn].long() - first + 1
+    scale = (1 / area)[:, None]
+    ab, ac = (b - a)[:, :2], (c - a)[:, :2]
+    # Corner a, steps of two barycentrics along x and y, 1/z of the corners: what a pixel's test needs.
+    setup = torch.cat(
+        (
+            a[:, :2],
+            ac[:, 1:] * scale, -ac[:, :1] * scale, -ab[:, 1:] * scale, ab[:, :1] * scale,
+            1 / a[:, 2:], 1 / b[:, 2:], 1 / c[:, 2:],
+        ),
+        -1,
+    )  # fmt: skip
+    empty = torch.iinfo(torch.int64).max
+    keys = torch.full((batch * height * width,), empty, dtype=torch.int64, device=projected.device)
+    end = (size[:, 0] * size[:, 1]).cumsum(0)
+    total = int(end[-1]) if len(end) else 0
+    for start in range(0, total, PAIRS):
+        pair = torch.arange(start, min(start + PAIRS, total), device=projected.device)
+        box = torch.searchsorted(end, pair, right=True)
+        pair = pair - (end - size[:, 0] * size[:, 1])[box]
+        x = first[box, 0] + pair % size[box, 0]
+        y = first[box, 1] + pair // size[box, 0]
+        ax, ay, wbx, wby, wcx, wcy, az, bz, cz = setup[box].unbind(-1)
+        dx, dy = x + 0.5 - ax, y + 0.5 - ay
+        wb = wbx * dx + wby * dy
+        wc = wcx * dx + wcy * dy
+        wa = 1 - wb - wc
+        inside = (wa >= INSIDE) & (wb >= INSIDE) & (wc >= INSIDE)
+        # The bits of positive floats are ordered as the floats are; nearer means a larger 1/z.
+        inverse = (wa * az + wb * bz + wc * cz).view(torch.int32).long()
+        key = torch.where(inside, (0x7FFFFFFF - inverse) << 32 | index[box], empty)
+        keys.scatter_reduce_(0, (picture[box] * height + y) * width + x, key, "amin")
+    return torch.where(keys == empty, -1, keys & 0xFFFFFFFF).reshape(batch, height, width)
 
 
-@_compile
-def _draw(first, last, top, bottom, projected, triangles, cull, triangle, barycentric, depth):
+def _cross(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+class _Rasterize(torch.autograd.Function):
+    """The numba engine."""
+
+    @staticmethod
+    def forward(ctx, projected, triangles, height, width, cull):
+        batch = len(projected)
+        triangle = torch.empty(batch, height, width, dtype=torch.int64)
+        barycentric = torch.empty(batch, height, width, 3)
+        depth = torch.empty(batch, height, width)
+        arrays = as_arrays(projected.float(), triangles, triangle, barycentric, depth)
+        run_split(draw, batch, height, cull, *arrays)
+        barycentric, depth = barycentric.to(projected.dtype), depth.to(projected.dtype)
+        ctx.save_for_backward(projected, triangles, triangle, barycentric, depth)
+        ctx.mark_non_differentiable(triangle)
+        return triangle, barycentric, depth
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, _, to_barycentric, to_depth):
+        to_projected = torch.zeros_like(ctx.saved_tensors[0], memory_format=torch.contiguous_format)
+        arrays = as_arrays(*ctx.saved_tensors, to_barycentric, to_depth, to_projected)
+        # No bands of rows: two threads must not add to the same vertices.
+        run_split(_draw_backward, len(to_projected), 1, *arrays)
+        return to_projected, None, None, None, None
+
+
+@kernel
+def draw(first, last, top, bottom, cull, projected, triangles, triangle, barycentric, depth):
     """Draws rows top to bottom of pictures first to last.
 
     While drawing, depth holds 1/z, which is linear in the picture, and barycentric the corners' shares in it.
@@ -186,7 +270,74 @@ def _draw(first, last, top, bottom, projected, triangles, cull, triangle, baryce
                     inverse[y, x] = infinity
 
 
-@_compile
+class _Interpolate(torch.autograd.Function):
+    """`interpolate` on the CPU."""
+
+    @staticmethod
+    def forward(ctx, barycentric, attributes, triangle, triangles):
+        ctx.save_for_backward(barycentric, attributes, triangle, triangles)
+        batch, height, width = triangle.shape
+        values = attributes.new_empty(batch, height, width, attributes.shape[-1])
+        arrays = as_arrays(triangle, barycentric, triangles, attributes, values)
+        run_split(_interpolate, batch, height, *arrays)
+        return values
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        barycentric, attributes, triangle, triangles = ctx.saved_tensors
+        to_barycentric = torch.zeros_like(barycentric, memory_format=torch.contiguous_format)
+        to_attributes = torch.zeros_like(attributes, memory_format=torch.contiguous_format)
+        arrays = as_arrays(triangle, barycentric, triangles, attributes, gradient, to_barycentric, to_attributes)
+        # Threads must not add to the same rows of attributes: no bands, and no threads where pictures share them.
+        if len(attributes) > 1:
+            run_split(_interpolate_backward, len(triangle), 1, *arrays)
+        else:
+            _interpolate_backward(0, len(triangle), 0, 1, *arrays)
+        return to_barycentric, to_attributes, None, None
+
+
+@kernel
+def add_corner_gradients(points, a, b, c, shares, z, to_shares, to_z, to_points):
+    """Carries the gradients of a pixel's three barycentrics and depth on to its triangle's corners a, b, c."""
+    bax, bay = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
+    cax, cay = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
+    scale = 1 / (bax * cay - bay * cax)
+    wbx, wby, wcx, wcy = cay * scale, -cax * scale, -bay * scale, bax * scale
+    mean = z * to_z
+    for corner in range(3):
+        mean += shares[corner] * to_shares[corner]
+    # Gradients of the three barycentrics in the picture, as steps along x and y ...
+    ga = (to_shares[0] - mean) * z / points[a, 2]
+    gb = (to_shares[1] - mean) * z / points[b, 2]
+    gc = (to_shares[2] - mean) * z / points[c, 2]
+    gx = ga * (-wbx - wcx) + gb * wbx + gc * wcx
+    gy = ga * (-wby - wcy) + gb * wby + gc * wcy
+    # ... where moving a corner acts as moving the pixel the other way, by the corner's weight.
+    for corner, vertex in enumerate((a, b, c)):
+        weight = shares[corner] * points[vertex, 2] / z
+        to_points[vertex, 0] -= weight * gx
+        to_points[vertex, 1] -= weight * gy
+        to_points[vertex, 2] -= (to_shares[corner] - mean) * shares[corner] / points[vertex, 2]
+
+
+@kernel
+def _draw_backward(
+    first, last, top, bottom, projected, triangles, triangle, barycentric, depth, to_barycentric, to_depth, to_projected
+):
+    for i in range(first, last):
+        for y in range(triangle.shape[1]):
+            for x in range(triangle.shape[2]):
+                f = triangle[i, y, x]
+                if f >= 0:
+                    add_corner_gradients(
+                        projected[i], triangles[f, 0], triangles[f, 1], triangles[f, 2],
+                        barycentric[i, y, x], depth[i, y, x],
+                        to_barycentric[i, y, x], to_depth[i, y, x], to_projected[i],
+                    )  # fmt: skip
+
+
+@kernel
 def _interpolate(first, last, top, bottom, triangle, barycentric, triangles, attributes, result):
     channels = attributes.shape[2]
     for i in range(first, last):
@@ -202,3 +353,24 @@ def _interpolate(first, last, top, bottom, triangle, barycentric, triangles, att
                 wa, wb, wc = barycentric[i, y, x, 0], barycentric[i, y, x, 1], barycentric[i, y, x, 2]
                 for k in range(channels):
                     result[i, y, x, k] = wa * values[a, k] + wb * values[b, k] + wc * values[c, k]
+
+
+@kernel
+def _interpolate_backward(
+    first, last, top, bottom, triangle, barycentric, triangles, attributes, gradient, to_barycentric, to_attributes
+):
+    for i in range(first, last):
+        shared = i if len(attributes) > 1 else 0
+        values, to_values = attributes[shared], to_attributes[shared]
+        for y in range(triangle.shape[1]):
+            for x in range(triangle.shape[2]):
+                f = triangle[i, y, x]
+                if f < 0:
+                    continue
+                for corner in range(3):
+                    vertex, weight, total = triangles[f, corner], barycentric[i, y, x, corner], 0.0
+                    for k in range(attributes.shape[2]):
+                        value = gradient[i, y, x, k]
+                        to_values[vertex, k] += weight * value
+                        total += value * values[vertex, k]
+                    to_barycentric[i, y, x, corner] = total
