@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirec.geometry.lighting import linear_to_srgb, spherical_harmonics
+from lirec.geometry import linear_to_srgb, spherical_harmonics
 
 # Distances below this (in the unit of the loss) count as zero: it rounds the tip of the norm, whose gradient
 # would be undefined there.

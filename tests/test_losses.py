@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lirec import losses
-from lirec.geometry.rotation import euler_to_matrix
+from lirec.geometry import euler_to_matrix
 
 B, V = 3, 20
 
