@@ -1,0 +1,34 @@
+import json
+
+import pytest
+
+from train.evaluate.report import Report
+
+
+def test_report_as_text_and_json(tmp_path):
+    report = Report("A title", "python -m something", "the mean face")
+    report.add("error", 3.14159, 12.0, "%", 10)
+    report.add("turn", float("nan"), 30.5, "°", 0)
+    report.add("learnt", 35, 0, "", 10)
+    report.details["parts"] = {"jaw": 0.5, "nose": float("inf")}
+    lines = str(report).splitlines()
+    assert lines[0] == "A title" and lines[-1] == "baseline: the mean face"
+    assert [line.split() for line in lines[2:5]] == (
+        [["error", "3.14", "%", "12", "%", "10"], ["turn", "-", "30.5°", "0"], ["learnt", "35", "0", "10"]]
+    )
+    assert len({len(line) for line in lines[1:5]}) == 1
+
+    report.save(tmp_path / "new" / "report.json")
+    saved = json.loads((tmp_path / "new" / "report.json").read_text())
+    assert saved["rows"][0] == {
+        "figure": "error",
+        "result": 3.14159,
+        "baseline": 12.0,
+        "unit": "%",
+        "samples": 10,
+    }
+    assert saved["rows"][1]["result"] is None and saved["details"]["parts"] == {"jaw": 0.5, "nose": None}
+    assert saved["command"] == "python -m something"
+    assert report["learnt"].result == 35
+    with pytest.raises(KeyError):
+        report["unknown"]

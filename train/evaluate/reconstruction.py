@@ -1,0 +1,190 @@
+"""Shape, expression, pose, light and albedo on rendered faces that training never sees.
+
+python -m train.evaluate.reconstruction [--count 512] [--json reconstruction.json]
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lirec import LirecError, RecAugNetPipeline
+from lirec.geometry import euler_to_matrix, intrinsics, project
+from lirec.geometry.rendering import RenderOutput, render
+from lirec.metrics import (
+    coefficient_scores,
+    error_ratio,
+    landmark_box,
+    landmark_error,
+    masked_error,
+    rotation_error,
+    shape_error,
+)
+from lirec.models.morphable_model import MorphableModel
+from train.common import command
+from train.data.synthetic import HELD_OUT_SEED, RenderedFaces, SyntheticFaces
+from train.evaluate.landmarks import mean_landmarks, place
+from train.evaluate.report import Report
+
+if TYPE_CHECKING:
+    from lirec.models.rec_net import RecNet, RecNetOutput
+
+FACE_RADIUS = 0.085
+"""Metres around the tip of the nose that are measured, as FaceWarehouse's protocol in JR2Net has it."""
+LEARNT = 0.5
+"""A coefficient counts as learnt from this correlation on."""
+
+
+def main(arguments: list[str] | None = None) -> Report:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", default="hub/rec-aug-net", help="folder or Hub id of the pipeline")
+    parser.add_argument(
+        "--count", type=int, default=512, help="how many faces to render, each another person"
+    )
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args(arguments)
+    if options.count < 2 or options.batch < 1:
+        raise LirecError("--count must be 2 or more, and --batch 1 or more.")
+    pipeline = RecAugNetPipeline.from_pretrained(options.weights).to(options.device)
+    batches = held_out(
+        pipeline.morphable_model, pipeline.rec_net.config.image_size, options.count, options.batch
+    )
+    report = evaluate(pipeline.rec_net, pipeline.morphable_model, batches)
+    report.command = f"python -m train.evaluate.reconstruction --count {options.count}"
+    print(report)
+    if options.json:
+        report.save(options.json)
+    return report
+
+
+def held_out(model: MorphableModel, size: int, count: int, batch: int) -> Iterator[RenderedFaces]:
+    """Batches of rendered faces of identities that training never sees, `count` in all."""
+    faces = SyntheticFaces(model, size=size, device=model.device)
+    for start in range(0, count, batch):
+        yield faces.sample(min(batch, count - start), seed=HELD_OUT_SEED + start)
+
+
+@torch.no_grad()
+def evaluate(rec_net: "RecNet", model: MorphableModel, batches: Iterable[RenderedFaces]) -> Report:
+    """Measure a network on rendered faces.
+
+    The pictures are taken as crops, as they come: finding and cropping faces is not part of the measurement.
+    """
+    found, true = defaultdict(list), defaultdict(list)
+    for faces in batches:
+        output, size = rec_net(faces.image), faces.image.shape[-1]
+        scene = Scene(model, output, size)
+        for name in ("identity", "expression", "angles"):
+            found[name].append(getattr(output, name))
+            true[name].append(getattr(faces, name))
+        found["landmarks"].append(scene.landmarks())
+        true["landmarks"].append(faces.landmarks)
+        mean_light = faces.light.mean(0, keepdim=True)
+        drawings = (scene.draw(output.albedo, output.light), scene.draw(0 * output.albedo, mean_light))
+        for name, drawn in zip(("colour", "mean colour"), drawings, strict=True):
+            found[name].append(masked_error(drawn.colour, faces.clean, drawn.mask * faces.skin))
+    found, true = (
+        {name: torch.cat(parts).cpu().float() for name, parts in record.items()} for record in (found, true)
+    )
+    return _report(model, found, true)
+
+
+class Scene:
+    """Predicted faces in front of their cameras."""
+
+    def __init__(self, model: MorphableModel, output: "RecNetOutput", size: int):
+        self.model, self.output, self.size = model, output, size
+        self.vertices = model(output.identity, output.expression)
+        self.rotation = euler_to_matrix(output.angles)
+        self.K = intrinsics(output.focal * size, output.focal.new_full((2,), size / 2))
+
+    def landmarks(self) -> Tensor:
+        """(B, 68, 2) px."""
+        projected = project(self.vertices, self.rotation, self.output.translation, self.K)
+        return self.model.landmarks(projected, self.output.angles)
+
+    def draw(self, albedo: Tensor, light: Tensor) -> RenderOutput:
+        """Pictures under albedo coefficients (B, 64) and light (B or 1, 9, 3)."""
+        model, size = self.model, self.size
+        return render(
+            self.vertices, model.triangles, self.rotation, self.output.translation, self.K, size, size,
+            texture=model.albedo(albedo), uv=model.uv, triangles_uv=model.triangles_uv, light=light,
+        )  # fmt: skip
+
+
+def face_region(model: MorphableModel) -> Tensor:
+    """(V,) the vertices that are measured: skin, lips and brows near the nose; not scalp, ears and neck."""
+    tip = model.mean_vertices[model.landmark_vertices[30]]
+    near = (model.mean_vertices - tip).norm(dim=-1) <= FACE_RADIUS
+    return near & model.select_vertices("skin", "lips", "brows")
+
+
+def _report(model: MorphableModel, found: dict[str, Tensor], true: dict[str, Tensor]) -> Report:
+    count = len(true["identity"])
+    report = Report(
+        title=f"Reconstruction of {count} rendered faces of people not trained on",
+        command="",
+        baseline="the mean face with the mean expression, albedo and light, looking into the camera",
+    )
+    region = face_region(model).cpu()
+
+    def shapes(identity: Tensor, expression: Tensor) -> Tensor:
+        return model(identity.to(model.device), expression.to(model.device)).cpu()[:, region]
+
+    identity, no_identity = (found["identity"], true["identity"]), torch.zeros_like(true["identity"])
+    expression, no_expression = (
+        (found["expression"], true["expression"]),
+        torch.zeros_like(true["expression"]),
+    )
+    mean_expression = true["expression"].mean(0).expand_as(no_expression)
+
+    def compare(
+        name: str, ratio: str, predicted: Tensor, target: Tensor, trivial: Tensor, align: str
+    ) -> None:
+        errors, baseline = (shape_error(shape, target, align=align) for shape in (predicted, trivial))
+        report.add(f"{name}, RMSE", errors.mean(), baseline.mean(), "mm", count)
+        if ratio:
+            report.add(f"{name}, ratio to the {ratio}", error_ratio(errors, baseline), 1, "", count)
+
+    mean_face = shapes(no_identity, no_expression)
+    both = [shapes(a, b) for a, b in zip(identity, expression, strict=True)]
+    compare("shape, aligned", "", *both, shapes(no_identity, mean_expression), "similarity")
+    alone = [shapes(one, no_expression) for one in identity]
+    compare("identity, aligned", "mean face", *alone, mean_face, "similarity")
+    compare("identity, not aligned", "mean face", *alone, mean_face, "none")
+    moved = [shapes(no_identity, one) for one in expression]
+    compare("expression", "mean expression", *moved, shapes(no_identity, mean_expression), "none")
+
+    scores = coefficient_scores(*expression)
+    learnt = int((scores.correlation >= LEARNT).sum())
+    report.add(f"expression coefficients with correlation >= {LEARNT}", learnt, 0, "", count)
+    for name, values in (("expression correlation", scores.correlation), ("expression error", scores.error),
+                         ("expression error of the mean", scores.baseline)):  # fmt: skip
+        report.details[name] = dict(zip(model.expression_names, values.tolist(), strict=True))
+
+    rotations = [euler_to_matrix(angles) for angles in (found["angles"], true["angles"])]
+    errors = rotation_error(*rotations)
+    trivial = rotation_error(euler_to_matrix(torch.zeros_like(true["angles"])), rotations[1])
+    for limit in (60, 90):
+        chosen = true["angles"][:, 1].abs().rad2deg() <= limit
+        name = f"rotation, median, |yaw| <= {limit}°"
+        report.add(name, errors[chosen].median(), trivial[chosen].median(), "°", int(chosen.sum()))
+
+    seen = found["colour"].isfinite() & found["mean colour"].isfinite()
+    trivial = found["mean colour"][seen].mean()
+    report.add("light and albedo, L1 in the skin", found["colour"][seen].mean(), trivial, "", int(seen.sum()))
+
+    in_box = place(mean_landmarks(model), landmark_box(true["landmarks"]))
+    errors, trivial = (landmark_error(points, true["landmarks"]) for points in (found["landmarks"], in_box))
+    report.add("landmarks, all 68, of sqrt(box area)", 100 * errors.mean(), 100 * trivial.mean(), "%", count)
+    return report
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,96 @@
+"""Figures with their baselines, as a table to read and as JSON that model cards are made from."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    Attributes:
+        figure: what was measured.
+        result: the number; NaN when nothing could be measured.
+        baseline: what the trivial prediction reaches.
+        unit: of both: "%", "mm", "°", or "" for plain numbers.
+        samples: how many samples it was measured on.
+    """
+
+    figure: str
+    result: float
+    baseline: float
+    unit: str
+    samples: int
+
+
+@dataclass
+class Report:
+    """Figures of one evaluation.
+
+    Attributes:
+        title: what was evaluated, on what.
+        command: the command line that gives these figures again.
+        baseline: what the baseline predicts, in words.
+        figures: the figures.
+        details: more numbers, by name, that are in the JSON only.
+    """
+
+    title: str
+    command: str
+    baseline: str
+    figures: list[Figure] = field(default_factory=list)
+    details: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def add(self, figure: str, result: float, baseline: float, unit: str, samples: int) -> None:
+        """Append a figure."""
+        self.figures.append(Figure(figure, float(result), float(baseline), unit, samples))
+
+    def __getitem__(self, name: str) -> Figure:
+        """The figure of that name."""
+        for figure in self.figures:
+            if figure.figure == name:
+                return figure
+        raise KeyError(name)
+
+    def __str__(self) -> str:
+        rows = [("", "result", "baseline", "samples")]
+        for figure in self.figures:
+            numbers = (_text(number, figure.unit) for number in (figure.result, figure.baseline))
+            rows.append((figure.figure, *numbers, str(figure.samples)))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [
+            f"{name:<{widths[0]}}"
+            + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+            for name, *cells in rows
+        ]
+        return "\n".join((self.title, *lines, f"baseline: {self.baseline}"))
+
+    def save(self, path: str | Path) -> None:
+        """Write all as JSON, in the layout that `hub.publish` makes tables from; NaN becomes null."""
+        content = {
+            "title": self.title,
+            "command": self.command,
+            "note": f"Baseline: {self.baseline}.",
+            "rows": [asdict(figure) for figure in self.figures],
+            "details": self.details,
+        }
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(_without_nan(content), indent=1, ensure_ascii=False, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def _text(value: float, unit: str) -> str:
+    if not math.isfinite(value):
+        return "-"
+    number = f"{value:.0f}" if value == int(value) else f"{value:.3g}"
+    return f"{number}°" if unit == "°" else f"{number} {unit}".strip()
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
