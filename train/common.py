@@ -300,7 +300,7 @@ class Run:
         self.accelerator.end_training()
 
     def autocast(self):
-        """Context for the forward pass, by `--mixed-precision`; losses belong outside, on `.float()` values."""
+        """Context for the forward pass, by `--mixed-precision`; losses belong outside, on `.float()`."""
         enabled = self.options.mixed_precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 

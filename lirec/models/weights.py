@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,17 +68,16 @@ def find_folder(
     name = os.fspath(source)
     if folder.exists():
         raise LirecError(f"{name} is a file: give the folder that it lies in, or a Hub id.")
+    fetch = partial(
+        snapshot_download,
+        name,
+        revision=revision,
+        cache_dir=cache_dir,
+        token=token,
+        allow_patterns=list(FETCHED),
+    )
     try:
-        return Path(
-            snapshot_download(
-                name,
-                revision=revision,
-                cache_dir=cache_dir,
-                token=token,
-                local_files_only=local_files_only,
-                allow_patterns=list(FETCHED),
-            )
-        )
+        return Path(fetch(local_files_only=local_files_only))
     except HFValidationError as error:
         raise LirecError(f"There is no folder {name}: give a trained model's folder or Hub id.") from error
     except GatedRepoError as error:
@@ -96,10 +96,13 @@ def find_folder(
             f"{name} is not a folder here, the cache does not hold all of it, and the Hub was not reached: "
             "check the name and the network."
         ) from error
-    except Exception as error:  # whatever else the network does
-        raise LirecError(
-            f"{name} could not be fetched from the Hub ({type(error).__name__}): try again later."
-        ) from error
+    except Exception as error:  # a network that is not quite down
+        try:
+            return Path(fetch(local_files_only=True))
+        except Exception:
+            raise LirecError(
+                f"{name} could not be fetched from the Hub ({type(error).__name__}): try again later."
+            ) from error
 
 
 def load_model(
@@ -128,9 +131,9 @@ def load_model(
     stored = _stored_names(folder)
     try:
         with _quiet_diffusers():
-            # Without `low_cpu_mem_usage`, weights are copied into the network: stored halves become `dtype`.
+            # Otherwise weights that are missing would have no storage where accelerate is installed.
             model, info = model_class.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True
+                folder, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True
             )
     except Exception as error:
         raise LirecError(
@@ -149,7 +152,9 @@ def load_model(
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise LirecError(f"The weights in {folder} are damaged: {name} is not all numbers.")
-    return model
+    # diffusers takes weights in the type that they are stored in when the first one happens to fit. Its own
+    # `to` warns whenever a type is given.
+    return torch.nn.Module.to(model, dtype)
 
 
 def save_model(model: ModelMixin, folder: str | os.PathLike, full_precision: Sequence[str] = ()) -> Path:

@@ -1,4 +1,4 @@
-"""The smallest training script there can be: a network with whole-number and running buffers learns a line."""
+"""The smallest training script there can be: a network with buffers of both kinds learns a line."""
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
