@@ -8,7 +8,16 @@ from PIL import Image
 from lirec import LirecError
 from lirec.geometry import euler_to_matrix
 from train.data.folder import write_table
-from train.evaluate.landmarks import Photos, evaluate, landmark_yaw, mean_landmarks, mean_points, place
+from train.evaluate.landmarks import (
+    Photos,
+    evaluate,
+    landmark_yaw,
+    main,
+    mean_landmarks,
+    mean_points,
+    move,
+    place,
+)
 
 SIZE = 96
 
@@ -112,3 +121,19 @@ def test_errors_and_missed_faces_show(folder, model, turned):
     assert report["faces found"].result == pytest.approx(200 / 3)
     assert report["box found, inner 51"].samples == 2
     assert report["faces found, |yaw| 15-30°"].result == 0
+
+
+def test_a_moved_photo_keeps_its_face_in_its_box():
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[5:10, 12:20] = 255
+    moved, box = move(image, torch.tensor([12.0, 5.0, 20.0, 10.0]), seed=3)
+    x1, y1, x2, y2 = box.int().tolist()
+    assert moved.shape == (40, 60, 3) and (moved[y1:y2, x1:x2] == 255).all()
+    assert (moved == 255).sum() == (image == 255).sum()
+
+
+def test_wrong_folders_give_a_sentence(folder, tmp_path):
+    with pytest.raises(LirecError, match="no folder"):
+        main(["--data", str(tmp_path / "missing")])
+    with pytest.raises(LirecError):
+        main(["--data", str(folder), "--weights", str(tmp_path / "missing")])

@@ -3,8 +3,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from lirec import LirecError
 from lirec.geometry import euler_to_matrix
-from train.evaluate.reconstruction import Scene, evaluate, face_region
+from train.evaluate.reconstruction import Scene, evaluate, face_region, main
 
 COUNT, SIZE = 24, 48
 
@@ -96,3 +97,10 @@ def test_face_region_is_around_the_nose(model):
     tip = model.mean_vertices[30]
     assert region[30] and not region.all()
     assert (model.mean_vertices[region] - tip).norm(dim=-1).max() <= 0.085
+
+
+def test_wrong_options_give_a_sentence(tmp_path):
+    with pytest.raises(LirecError, match="--count"):
+        main(["--count", "1"])
+    with pytest.raises(LirecError):
+        main(["--weights", str(tmp_path / "missing")])

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from hub.publish import evaluation_table
 from train.evaluate.report import Report
 
 
@@ -29,6 +30,7 @@ def test_report_as_text_and_json(tmp_path):
     }
     assert saved["rows"][1]["result"] is None and saved["details"]["parts"] == {"jaw": 0.5, "nose": None}
     assert saved["command"] == "python -m something"
+    assert evaluation_table(saved, "report")["columns"] == ["figure", "result", "baseline", "unit", "samples"]
     assert report["learnt"].result == 35
     with pytest.raises(KeyError):
         report["unknown"]
