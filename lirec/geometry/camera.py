@@ -31,8 +31,8 @@ def project(
 ) -> torch.Tensor:
     """Project points of the face frame into the picture.
 
-    Depths nearer than 1 µm, or behind the camera, are kept as they are in the result, but x and y are divided by
-    1 µm: such points are not in the picture and `rasterize` skips their triangles.
+    Depths nearer than 1 µm, or behind the camera, are kept as they are in the result, but x and y are divided
+    by 1 µm: such points are not in the picture and `rasterize` skips their triangles.
 
     Args:
         points: (B, N, 3) in metres.

@@ -1,4 +1,4 @@
-"""The CPU's way through `render`: one compiled pass over the pixels for the pictures and one for the gradients."""
+"""The CPU's way through `render`: one compiled pass for the pictures and one for the gradients."""
 
 import numpy as np
 import torch
@@ -7,19 +7,32 @@ from lirec.geometry.lighting import C0, C1, C2, C20, C22, linear_to_srgb
 from lirec.geometry.parallel import as_arrays, kernel, run_split
 from lirec.geometry.rasterizer import add_corner_gradients, draw
 
-# The sRGB curve over the square root of linear values, which bends little: straight pieces are within 1e-5 of it.
+# The sRGB curve over the square root of linear values. It bends so little there that straight pieces stay
+# within 1e-5 of it.
 _CURVE = linear_to_srgb(torch.linspace(0, 1, 1025).square()).numpy()
 
 
 class FusedRender(torch.autograd.Function):
     """What `render` does between the camera and its result; the arguments are those of `render`, float32.
 
-    Gives colour, albedo, normal, light, depth and mask, then triangle, barycentric and depth of the fragments.
+    Gives colour, albedo, normal, light, depth and mask, then the fragments' triangle, barycentric and depth.
     """
 
     @staticmethod
     def forward(
-        ctx, projected, normals, albedo, texture, light, triangles, uv, triangles_uv, triangle_mask, height, width, cull
+        ctx,
+        projected,
+        normals,
+        albedo,
+        texture,
+        light,
+        triangles,
+        uv,
+        triangles_uv,
+        triangle_mask,
+        height,
+        width,
+        cull,
     ):
         batch = len(projected)
         # A kernel is compiled for arrays of certain types, so an empty one stands for what is not given.
@@ -48,7 +61,7 @@ class FusedRender(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *gradients):
-        to_colour, to_albedo, to_normal, to_light, to_depth, _, _, to_barycentric, to_fragment_depth = gradients
+        to_colour, to_albedo, to_normal, to_light, to_depth, *_, to_barycentric, to_fragment_depth = gradients
         if to_fragment_depth is not None:
             to_fragment_depth = to_fragment_depth[:, None]
             to_depth = to_fragment_depth if to_depth is None else to_depth + to_fragment_depth
@@ -56,25 +69,29 @@ class FusedRender(torch.autograd.Function):
             torch.empty(0, 1, 1, 1) if gradient is None else gradient
             for gradient in (to_colour, to_albedo, to_normal, to_light, to_depth, to_barycentric)
         ]
+        needs = ctx.needs_input_grad[:5]
         # An array without pictures again stands for "not wanted".
         wanted = [
             torch.zeros_like(value, memory_format=torch.contiguous_format) if needed else value[:0]
-            for value, needed in zip(ctx.saved_tensors[:5], ctx.needs_input_grad, strict=False)
+            for value, needed in zip(ctx.saved_tensors, needs, strict=False)
         ]
         arrays = as_arrays(*ctx.saved_tensors, *outputs, *wanted)
-        # Threads must not add to the same numbers: no bands of rows, and no threads where pictures share an input.
+        # Threads must not add to the same numbers: no bands of rows, and no threads where pictures share an
+        # input.
         batch = len(ctx.saved_tensors[0])
         if any(len(gradient) == 1 for gradient in wanted):
             _shade_backward(0, batch, 0, 1, *arrays)
         else:
             run_split(_shade_backward, batch, 1, *arrays)
-        results = [gradient if needed else None for gradient, needed in zip(wanted, ctx.needs_input_grad, strict=False)]
-        return (*results, *[None] * 7)
+        return (
+            *(value if needed else None for value, needed in zip(wanted, needs, strict=True)),
+            *[None] * 7,
+        )
 
 
 @kernel
 def _texel(rows, columns, uv, corners, weights):
-    """Where a pixel falls in a texture: left, right, upper, lower texel, and the way from left and from upper."""
+    """Where a pixel falls in a texture: left, right, upper, lower texel, and the way in between."""
     half = np.float32(0.5)
     u, v = -half, -half
     for corner in range(3):
@@ -83,7 +100,9 @@ def _texel(rows, columns, uv, corners, weights):
     u = min(max(u, np.float32(0)), np.float32(columns - 1))
     v = min(max(v, np.float32(0)), np.float32(rows - 1))
     left, upper = int(u), int(v)
-    right, lower = min(left + 1, columns - 1), min(upper + 1, rows - 1)
+    # Beyond the border both neighbours are the border's texel, so that no gradient runs along it.
+    right = min(left + 1, columns - 1) if u > 0 else left
+    lower = min(upper + 1, rows - 1) if v > 0 else upper
     return left, right, upper, lower, u - np.float32(left), v - np.float32(upper)
 
 
@@ -95,6 +114,8 @@ def _draw_and_shade(
     out_colour, out_albedo, out_normal, out_light, out_depth, out_mask,
 ):  # fmt: skip
     zero, one = np.float32(0), np.float32(1)
+    c0, c1, c2 = np.float32(C0), np.float32(C1), np.float32(C2)
+    c20, c22 = np.float32(C20), np.float32(C22)
     steps = np.float32(len(curve) - 1)
     for i in range(first, last):
         draw(i, i + 1, top, bottom, cull, projected, triangles, triangle, barycentric, depth)
@@ -145,11 +166,11 @@ def _draw_and_shade(
                     shading = one
                     if len(light):
                         shading = (
-                            np.float32(C0) * lamp[0, k]
-                            + np.float32(C1) * (ny * lamp[1, k] + nz * lamp[2, k] + nx * lamp[3, k])
-                            + np.float32(C2) * (nx * ny * lamp[4, k] + ny * nz * lamp[5, k] + nx * nz * lamp[7, k])
-                            + np.float32(C20) * (np.float32(3) * nz * nz - one) * lamp[6, k]
-                            + np.float32(C22) * (nx * nx - ny * ny) * lamp[8, k]
+                            c0 * lamp[0, k]
+                            + c1 * (ny * lamp[1, k] + nz * lamp[2, k] + nx * lamp[3, k])
+                            + c2 * (nx * ny * lamp[4, k] + ny * nz * lamp[5, k] + nx * nz * lamp[7, k])
+                            + c20 * (np.float32(3) * nz * nz - one) * lamp[6, k]
+                            + c22 * (nx * nx - ny * ny) * lamp[8, k]
                         )
                     out_light[i, k, y, x] = shading
                     value = min(max(shading * out_albedo[i, k, y, x], zero), one)
@@ -205,15 +226,11 @@ def _shade_backward(
                         g *= reflected
                         if len(from_light):
                             g += from_light[i, k, y, x]
-                        gx += g * (
-                            c1 * lamp[3, k] + c2 * (ny * lamp[4, k] + nz * lamp[7, k]) + two * c22 * nx * lamp[8, k]
-                        )
-                        gy += g * (
-                            c1 * lamp[1, k] + c2 * (nx * lamp[4, k] + nz * lamp[5, k]) - two * c22 * ny * lamp[8, k]
-                        )
-                        gz += g * (
-                            c1 * lamp[2, k] + c2 * (ny * lamp[5, k] + nx * lamp[7, k]) + six * c20 * nz * lamp[6, k]
-                        )
+                        xy, yz, xz = c2 * lamp[4, k], c2 * lamp[5, k], c2 * lamp[7, k]
+                        zz, xx = six * c20 * lamp[6, k], two * c22 * lamp[8, k]
+                        gx += g * (c1 * lamp[3, k] + xy * ny + xz * nz + xx * nx)
+                        gy += g * (c1 * lamp[1, k] + xy * nx + yz * nz - xx * ny)
+                        gz += g * (c1 * lamp[2, k] + yz * ny + xz * nx + zz * nz)
                         if len(to_light):
                             to_lamp = to_light[this_light]
                             to_lamp[0, k] += g * c0
@@ -225,11 +242,13 @@ def _shade_backward(
                             to_lamp[6, k] += g * c20 * (np.float32(3) * nz * nz - one)
                             to_lamp[7, k] += g * c2 * nx * nz
                             to_lamp[8, k] += g * c22 * (nx * nx - ny * ny)
-                # Through the division by the normal's length, which only the mixed normal of the corners knows.
+                # Through the division by the normal's length, which only the mixed normal of the corners
+                # knows.
                 length = zero
                 for corner in range(3):
                     vertex = corners[corner]
-                    length += weights[corner] * (normal[vertex, 0] * nx + normal[vertex, 1] * ny + normal[vertex, 2] * nz)
+                    along = normal[vertex, 0] * nx + normal[vertex, 1] * ny + normal[vertex, 2] * nz
+                    length += weights[corner] * along
                 scale = one / max(length, np.float32(1e-12))
                 along = nx * gx + ny * gy + nz * gz
                 gx, gy, gz = (gx - along * nx) * scale, (gy - along * ny) * scale, (gz - along * nz) * scale

@@ -16,7 +16,7 @@ def triangle_normals(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.T
     Returns:
         (B, F, 3) vectors, differentiable in vertices.
     """
-    _check(vertices, triangles)
+    check_mesh(vertices, triangles)
     a, b, c = vertices[:, triangles.T].unbind(1)
     return torch.linalg.cross(b - a, c - a)
 
@@ -31,9 +31,9 @@ def vertex_normals(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Ten
     Returns:
         (B, V, 3) unit vectors, differentiable in vertices; zero for a vertex without area around it.
     """
-    _check(vertices, triangles)
+    check_mesh(vertices, triangles)
     needs_gradient = torch.is_grad_enabled() and vertices.requires_grad
-    if vertices.device.type == "cpu" and vertices.dtype in (torch.float32, torch.float64) and not needs_gradient:
+    if vertices.device.type == "cpu" and not needs_gradient:
         normals = vertices.new_empty(vertices.shape)
         run_split(_vertex_normals, len(vertices), 1, *as_arrays(vertices, triangles.long(), normals))
         return normals
@@ -41,6 +41,71 @@ def vertex_normals(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Ten
     corners = triangles.long().T.reshape(-1)
     normals = torch.zeros_like(vertices).index_add(1, corners, faces.repeat(1, 3, 1))
     return normals / torch.linalg.vector_norm(normals, dim=-1, keepdim=True).clamp_min(1e-20)
+
+
+def loop_subdivide(triangles: torch.Tensor, vertex_count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """One step of Loop subdivision, with Warren's weights.
+
+    Each triangle becomes four. Old vertices keep their indices and new ones, one an edge, come after them.
+    Edges that do not have two triangles are smoothed along the border only; vertices where borders cross or
+    end stay put.
+
+    Args:
+        triangles: (F, 3) vertex indices.
+        vertex_count: V, the mesh's number of vertices.
+
+    Returns:
+        (4F, 3) triangles, and a sparse float32 matrix (W, V): `matrix @ attributes` are the new mesh's
+        attributes, for attributes (V, C) of any kind.
+    """
+    check_triangles(triangles.cpu(), vertex_count)
+    corners = triangles.cpu().long().numpy()
+    # Half edge i of a triangle leads from corner i to the next one and lies opposite the one after.
+    half_edges = np.stack((corners, np.roll(corners, -1, 1)), -1).reshape(-1, 2)
+    opposite = np.roll(corners, -2, 1).reshape(-1)
+    edges, edge_of, uses = np.unique(np.sort(half_edges, 1), axis=0, return_inverse=True, return_counts=True)
+    edge_of = edge_of.reshape(-1)
+    inner, border = uses == 2, uses != 2
+
+    numbers = np.arange(len(edges))
+    inner_halves = inner[edge_of]
+    entries = [  # (row, column, weight) of the new vertices
+        (
+            np.repeat(vertex_count + numbers, 2),
+            edges.reshape(-1),
+            np.repeat(np.where(inner, 3 / 8, 1 / 2), 2),
+        ),
+        (vertex_count + edge_of[inner_halves], opposite[inner_halves], np.full(inner_halves.sum(), 1 / 8)),
+    ]
+    both_ways = np.concatenate((edges, edges[:, ::-1]))
+    is_border = np.concatenate((border, border))
+    neighbours = np.bincount(both_ways[:, 0], minlength=vertex_count)
+    border_neighbours = np.bincount(both_ways[is_border, 0], minlength=vertex_count)
+    smooth = (border_neighbours == 0) & (neighbours > 0)
+    on_border = border_neighbours == 2
+    beta = np.where(neighbours == 3, 3 / 16, 3 / (8 * np.maximum(neighbours, 1)))
+    start, end = both_ways.T
+    from_smooth, along_border = smooth[start], on_border[start] & is_border
+    own = np.where(smooth, 1 - neighbours * beta, np.where(on_border, 3 / 4, 1))
+    entries += [  # and of the old ones
+        (np.arange(vertex_count), np.arange(vertex_count), own),
+        (start[from_smooth], end[from_smooth], beta[start[from_smooth]]),
+        (start[along_border], end[along_border], np.full(along_border.sum(), 1 / 8)),
+    ]
+    rows, columns, weights = (np.concatenate(part) for part in zip(*entries, strict=True))
+    matrix = torch.sparse_coo_tensor(
+        torch.from_numpy(np.stack((rows, columns))),
+        torch.from_numpy(weights.astype(np.float32)),
+        (vertex_count + len(edges), vertex_count),
+        device=triangles.device,
+        check_invariants=False,
+    ).coalesce()
+
+    middle = vertex_count + edge_of.reshape(-1, 3)
+    (a, b, c), (ab, bc, ca) = corners.T, middle.T
+    finer = np.stack(((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)), 0)  # (4, 3, F)
+    finer = finer.transpose(2, 0, 1).reshape(-1, 3)
+    return torch.from_numpy(np.ascontiguousarray(finer)).to(triangles), matrix
 
 
 @kernel
@@ -67,8 +132,21 @@ def _vertex_normals(first, last, top, bottom, vertices, triangles, normals):
             normal[v, 2] *= scale
 
 
-def _check(vertices: torch.Tensor, triangles: torch.Tensor) -> None:
+def check_mesh(vertices: torch.Tensor, triangles: torch.Tensor) -> None:
+    """Raise ValueError unless vertices are (B, V, 3) and triangles (F, 3) point to them."""
     if vertices.ndim != 3 or vertices.shape[-1] != 3:
         raise ValueError(f"vertices must be (B, V, 3), but have shape {tuple(vertices.shape)}.")
+    check_triangles(triangles, vertices.shape[1])
+
+
+def check_triangles(triangles: torch.Tensor, count: int) -> None:
+    """Raise ValueError unless triangles are (F, 3) indices below count.
+
+    Kernels do not look where they read. Off the CPU only the shape is checked: looking would mean waiting.
+    """
     if triangles.ndim != 2 or triangles.shape[-1] != 3:
         raise ValueError(f"triangles must be (F, 3), but have shape {tuple(triangles.shape)}.")
+    if triangles.device.type == "cpu" and len(triangles):
+        low, high = triangles.aminmax()
+        if low < 0 or high >= count:
+            raise ValueError(f"triangles must be indices from 0 to {count - 1}, not {low} to {high}.")

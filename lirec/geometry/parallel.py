@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 # All of fastmath but the promise that numbers are finite: points at infinity must fail comparisons.
-kernel = numba.njit(cache=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, nogil=True, error_model="numpy")
+kernel = numba.njit(
+    cache=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, nogil=True, error_model="numpy"
+)
 
 
 def thread_count() -> int:
@@ -19,9 +21,9 @@ def thread_count() -> int:
 def run_split(function: Callable, batch: int, rows: int, *arguments) -> None:
     """Call `function(first, last, top, bottom, *arguments)` for all of a batch's rows.
 
-    With one thread this is one plain call. With more, whole pictures are shared out where there are enough of them,
-    else bands of rows. Threads live for one call only: numba's own thread pools abort the process when two Python
-    threads use them at once or when it forks, as servers and data loaders do.
+    With one thread this is one plain call. With more, whole pictures are shared out where there are enough of
+    them, else bands of rows. Threads live for one call only: numba's own thread pools abort the process when
+    two Python threads use them at once or when it forks, as servers and data loaders do.
 
     Args:
         function: a `kernel`, or another function that releases the GIL.

@@ -1,4 +1,4 @@
-"""Which triangle is seen in each pixel: one contract, an engine for the CPU (numba) and one for CUDA (torch)."""
+"""Which triangle each pixel sees: one contract, an engine for the CPU (numba) and one for CUDA (torch)."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from lirec.geometry.mesh import check_triangles
 from lirec.geometry.parallel import as_arrays, kernel, run_split
 
 NEAREST = 1e-6  # metres; triangles with a vertex nearer than this are not drawn
@@ -39,8 +40,8 @@ def rasterize(
 ) -> Fragments:
     """Find the triangle that is seen at each pixel's centre.
 
-    Of triangles at the same depth the one with the lower index is seen. Triangles with a vertex nearer than 1 µm
-    or behind the camera are skipped.
+    Of triangles at the same depth the one with the lower index is seen. Triangles with a vertex nearer than
+    1 µm or behind the camera are skipped.
 
     Args:
         projected: (B, V, 3) x px, y px, depth in metres, from `project`.
@@ -54,8 +55,7 @@ def rasterize(
     """
     if projected.ndim != 3 or projected.shape[-1] != 3:
         raise ValueError(f"projected must be (B, V, 3), but has shape {tuple(projected.shape)}.")
-    if triangles.ndim != 2 or triangles.shape[-1] != 3:
-        raise ValueError(f"triangles must be (F, 3), but have shape {tuple(triangles.shape)}.")
+    check_triangles(triangles, projected.shape[1])
     on_cpu = projected.device.type == "cpu"
     engine = engine or ("numba" if on_cpu else "torch")
     if engine not in ("numba", "torch") or (engine == "numba" and not on_cpu):
@@ -71,8 +71,8 @@ def interpolate(fragments: Fragments, triangles: torch.Tensor, attributes: torch
 
     Args:
         fragments: what `rasterize` gave.
-        triangles: (F, 3) rows of attributes that belong to each triangle's corners: the mesh's own triangles, or
-            others of the same order, such as those of a UV map.
+        triangles: (F, 3) rows of attributes that belong to each triangle's corners: the mesh's own triangles,
+            or others of the same order, such as those of a UV map.
         attributes: (B, V, C) or (1, V, C) values.
 
     Returns:
@@ -80,8 +80,13 @@ def interpolate(fragments: Fragments, triangles: torch.Tensor, attributes: torch
     """
     batch, height, width = fragments.triangle.shape
     if attributes.ndim != 3 or attributes.shape[0] not in (1, batch):
-        raise ValueError(f"attributes must be ({batch} or 1, V, C), but have shape {tuple(attributes.shape)}.")
+        raise ValueError(
+            f"attributes must be ({batch} or 1, V, C), but have shape {tuple(attributes.shape)}."
+        )
+    check_triangles(triangles, attributes.shape[1])
     if attributes.device.type == "cpu":
+        if int(fragments.triangle.max()) >= len(triangles):
+            raise ValueError(f"The fragments see more triangles than the {len(triangles)} given.")
         weights = fragments.barycentric.to(attributes.dtype)
         return _Interpolate.apply(weights, attributes, fragments.triangle, triangles.long())
     corners = triangles.long()[fragments.triangle.clamp_min(0)]  # (B, H, W, 3)
@@ -118,8 +123,8 @@ def _measure(projected: torch.Tensor, triangles: torch.Tensor, triangle: torch.T
 def _rasterize_torch(projected, triangles, height, width, cull) -> torch.Tensor:
     """The nearest triangle of each pixel, (B, H, W).
 
-    All pixels in all triangles' bounding boxes are tested side by side, and the nearest is found by a scattered
-    minimum over keys that hold the depth in the upper and the triangle's index in the lower 32 bits.
+    All pixels in all triangles' bounding boxes are tested side by side. The nearest is found by a scattered
+    minimum over keys that hold the depth in the upper 32 bits and the triangle's index in the lower ones.
     """
     batch = len(projected)
     a, b, c = projected[:, triangles.T].unbind(1)  # three times (B, F, 3)
@@ -288,8 +293,10 @@ class _Interpolate(torch.autograd.Function):
         barycentric, attributes, triangle, triangles = ctx.saved_tensors
         to_barycentric = torch.zeros_like(barycentric, memory_format=torch.contiguous_format)
         to_attributes = torch.zeros_like(attributes, memory_format=torch.contiguous_format)
-        arrays = as_arrays(triangle, barycentric, triangles, attributes, gradient, to_barycentric, to_attributes)
-        # Threads must not add to the same rows of attributes: no bands, and no threads where pictures share them.
+        arrays = as_arrays(
+            triangle, barycentric, triangles, attributes, gradient, to_barycentric, to_attributes
+        )
+        # Threads must not add to the same rows: no bands, and no threads where pictures share attributes.
         if len(attributes) > 1:
             run_split(_interpolate_backward, len(triangle), 1, *arrays)
         else:
@@ -299,7 +306,7 @@ class _Interpolate(torch.autograd.Function):
 
 @kernel
 def add_corner_gradients(points, a, b, c, shares, z, to_shares, to_z, to_points):
-    """Carries the gradients of a pixel's three barycentrics and depth on to its triangle's corners a, b, c."""
+    """Carries the gradients of a pixel's three barycentrics and depth on to the corners a, b, c."""
     bax, bay = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
     cax, cay = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
     scale = 1 / (bax * cay - bay * cax)
@@ -323,7 +330,18 @@ def add_corner_gradients(points, a, b, c, shares, z, to_shares, to_z, to_points)
 
 @kernel
 def _draw_backward(
-    first, last, top, bottom, projected, triangles, triangle, barycentric, depth, to_barycentric, to_depth, to_projected
+    first,
+    last,
+    top,
+    bottom,
+    projected,
+    triangles,
+    triangle,
+    barycentric,
+    depth,
+    to_barycentric,
+    to_depth,
+    to_projected,
 ):
     for i in range(first, last):
         for y in range(triangle.shape[1]):
@@ -357,7 +375,17 @@ def _interpolate(first, last, top, bottom, triangle, barycentric, triangles, att
 
 @kernel
 def _interpolate_backward(
-    first, last, top, bottom, triangle, barycentric, triangles, attributes, gradient, to_barycentric, to_attributes
+    first,
+    last,
+    top,
+    bottom,
+    triangle,
+    barycentric,
+    triangles,
+    attributes,
+    gradient,
+    to_barycentric,
+    to_attributes,
 ):
     for i in range(first, last):
         shared = i if len(attributes) > 1 else 0

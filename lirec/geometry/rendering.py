@@ -8,7 +8,7 @@ from torch.nn import functional
 from lirec.geometry.camera import project
 from lirec.geometry.fused_rendering import FusedRender
 from lirec.geometry.lighting import linear_to_srgb, shade
-from lirec.geometry.mesh import vertex_normals
+from lirec.geometry.mesh import check_mesh, check_triangles, vertex_normals
 from lirec.geometry.rasterizer import Fragments, interpolate, rasterize
 
 
@@ -58,7 +58,8 @@ def render(
 ) -> RenderOutput:
     """Render a batch of meshes that share their triangles.
 
-    In float32 on the CPU one compiled pass does all the work, and another one the gradients; the values are the same.
+    In float32 on the CPU one compiled pass does all the work, and another one the gradients; the values are
+    the same.
 
     Args:
         vertices: (B, V, 3) in the face frame, metres.
@@ -72,39 +73,40 @@ def render(
         uv: (N, 2) texture coordinates in [0, 1].
         triangles_uv: (F, 3) rows of uv.
         light: (B or 1, 9, 3) spherical harmonics; without it colour is albedo as it is.
-        normals: (B, V, 3) unit normals in the face frame, if not those of the vertices.
-        triangle_mask: (F,) bool, the triangles that count in the mask. The others are drawn, and hide what is behind
-            them, but the mask is 0 where they are seen.
+        normals: (B or 1, V, 3) unit normals in the face frame, if not those of the vertices.
+        triangle_mask: (F,) bool, the triangles that count in the mask. The others are drawn, and hide what is
+            behind them, but the mask is 0 where they are seen.
         cull: leave out triangles that are seen from behind.
         engine: of `rasterize`; naming one turns the compiled passes off.
 
     Returns:
-        `RenderOutput`, differentiable in albedo, texture, light, normals, and in vertices and pose as far as they
-        move the surface under a pixel; outlines give no gradient.
+        `RenderOutput`, differentiable in albedo, texture, light, normals, and in vertices and pose as far as
+        they move the surface under a pixel; outlines give no gradient.
     """
+    batch, count = vertices.shape[:2]
+    check_mesh(vertices, triangles)
     if albedo is not None and texture is not None:
         raise ValueError("Give albedo or texture, not both.")
     if texture is not None and (uv is None or triangles_uv is None):
         raise ValueError("texture needs uv and triangles_uv.")
-    if triangles_uv is not None and triangles_uv.shape != triangles.shape:
-        raise ValueError(f"triangles_uv must be {tuple(triangles.shape)} like triangles, not {tuple(triangles_uv.shape)}.")
-    if triangle_mask is not None and triangle_mask.shape != triangles.shape[:1]:
-        raise ValueError(f"triangle_mask must be ({len(triangles)},), but has shape {tuple(triangle_mask.shape)}.")
-    batch = len(vertices)
-    for name, value in (("albedo", albedo), ("texture", texture), ("light", light)):
-        if value is not None and len(value) not in (1, batch):
-            raise ValueError(f"{name} must have a batch of {batch} or 1, not {len(value)}.")
+    if texture is not None:
+        check_triangles(triangles_uv, len(uv))
+        _check_shape("triangles_uv", triangles_uv, triangles.shape)
+        _check_shape("texture", texture, (batch, 3, *texture.shape[2:4]))
+    _check_shape("albedo", albedo, (batch, count, 3))
+    _check_shape("light", light, (batch, 9, 3))
+    _check_shape("normals", normals, (batch, count, 3))
+    _check_shape("triangle_mask", triangle_mask, triangles.shape[:1])
     if normals is None:
         normals = vertex_normals(vertices, triangles)
-    normals = normals @ rotation.transpose(-1, -2)
+    normals = (normals @ rotation.transpose(-1, -2)).expand(batch, -1, -1)
     projected = project(vertices, rotation, translation, K)
 
     inputs = (projected, normals, albedo, texture, light)
-    plain = all(value is None or (value.device.type == "cpu" and value.dtype == torch.float32) for value in inputs)
-    if plain and engine is None:
-        *planes, triangle, barycentric, depth = FusedRender.apply(
-            projected, normals, albedo, texture, light, triangles, uv, triangles_uv, triangle_mask, height, width, cull
-        )
+    given = [value for value in inputs if value is not None]
+    if engine is None and all(value.device.type == "cpu" and value.dtype == torch.float32 for value in given):
+        surface = (triangles, uv, triangles_uv, triangle_mask)
+        *planes, triangle, barycentric, depth = FusedRender.apply(*inputs, *surface, height, width, cull)
         return RenderOutput(*planes, Fragments(triangle, barycentric, depth))
 
     fragments = rasterize(projected, triangles, height, width, cull, engine)
@@ -131,3 +133,9 @@ def render(
     return RenderOutput(
         colour, surface, normal.movedim(-1, 1), shading, depth, counted.to(surface.dtype), fragments
     )
+
+
+def _check_shape(name: str, value: torch.Tensor | None, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless a tensor has the shape, where the first number may be 1 instead."""
+    if value is not None and tuple(value.shape) not in (tuple(shape), (1, *shape[1:])):
+        raise ValueError(f"{name} must have shape {tuple(shape)}, but has {tuple(value.shape)}.")
