@@ -1,0 +1,115 @@
+"""RecNet: a photo to the coefficients of the morphable model, pose, camera and light (JR2Net, "Face reconstruction")."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+from torch import nn
+from transformers import ResNetConfig, ResNetModel
+
+TYPICAL_SCALE = 4.6  # crop sides per metre in the face's plane: a face of 15 cm in a crop 1.45 times as wide
+TYPICAL_FOCAL = 6.0  # crop sides
+TYPICAL_LIGHT = 2.5  # of the constant harmonic
+
+
+@dataclass
+class RecNetOutput(BaseOutput):
+    """
+    What RecNet sees in B crops.
+
+    Args:
+        identity (`torch.Tensor` of shape `(B, 80)`): α, standard deviations.
+        expression (`torch.Tensor` of shape `(B, 51)`): β as regressed, a little beyond [0, 1] at times.
+        albedo (`torch.Tensor` of shape `(B, 64)`): γ, standard deviations.
+        angles (`torch.Tensor` of shape `(B, 3)`): pitch, yaw, roll in radians.
+        translation (`torch.Tensor` of shape `(B, 3)`): metres, camera frame.
+        focal (`torch.Tensor` of shape `(B,)`): focal length in crop sides; the principal point is the middle.
+        light (`torch.Tensor` of shape `(B, 9, 3)`): spherical harmonics.
+    """
+
+    identity: torch.Tensor
+    expression: torch.Tensor
+    albedo: torch.Tensor
+    angles: torch.Tensor
+    translation: torch.Tensor
+    focal: torch.Tensor
+    light: torch.Tensor
+
+
+class RecNet(ModelMixin, ConfigMixin):
+    r"""
+    ResNet that regresses JR2Net's α, β, γ, Euler pose and 27 light coefficients from one crop.
+
+    The paper's sizes (ResNet-50 at 224 pixels) are the defaults; shipped weights may be smaller. The paper takes
+    the camera as known; here the focal length is regressed too, since the distance of a photo is not known.
+
+    Args:
+        image_size (`int`): Width and height of the crops.
+        layer_type (`str`): `"bottleneck"` (ResNet-50) or `"basic"` (ResNet-18, 34).
+        depths, hidden_sizes (`list[int]`): Blocks and channels of the stages.
+        embedding_size (`int`): Channels of the stem.
+        pool_size (`int`): The last features are averaged to `pool_size` x `pool_size` places, 1 as in ResNet.
+        head_width (`int`): Units of a hidden layer before the coefficients, 0 for none.
+        identity_count, expression_count, albedo_count (`int`): Numbers of coefficients.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        image_size: int = 224,
+        layer_type: str = "bottleneck",
+        depths: tuple[int, ...] = (3, 4, 6, 3),
+        hidden_sizes: tuple[int, ...] = (256, 512, 1024, 2048),
+        embedding_size: int = 64,
+        pool_size: int = 1,
+        head_width: int = 0,
+        identity_count: int = 80,
+        expression_count: int = 51,
+        albedo_count: int = 64,
+    ):
+        super().__init__()
+        self.backbone = ResNetModel(
+            ResNetConfig(
+                embedding_size=embedding_size,
+                hidden_sizes=list(hidden_sizes),
+                depths=list(depths),
+                layer_type=layer_type,
+            )
+        )
+        features = hidden_sizes[-1] * pool_size**2
+        self.hidden = nn.Linear(features, head_width) if head_width else None
+        self.counts = (identity_count, expression_count, albedo_count, 3, 2, 1, 1, 27)
+        self.head = nn.Linear(head_width or features, sum(self.counts))
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: torch.Tensor) -> RecNetOutput:
+        """
+        Args:
+            images (`torch.Tensor` of shape `(B, 3, image_size, image_size)`): sRGB crops in [0, 1].
+        """
+        features = self.backbone((images - 0.5) / 0.25).last_hidden_state
+        features = F.adaptive_avg_pool2d(features, self.config.pool_size).flatten(1)
+        if self.hidden is not None:
+            features = F.gelu(self.hidden(features))
+        parts = self.head(features).float().split(self.counts, 1)
+        identity, expression, albedo, angles, offset, log_scale, log_focal, light = parts
+        # the size in the picture is plain to see, the focal length hardly: depth follows from both
+        scale = TYPICAL_SCALE * log_scale.exp()
+        focal = TYPICAL_FOCAL * log_focal.clamp(-math.log(6), math.log(6)).exp()
+        translation = torch.cat((0.2 * offset / scale, focal / scale), 1)
+        constant = light.new_zeros(9, 3)
+        constant[0] = TYPICAL_LIGHT
+        return RecNetOutput(
+            identity=identity,
+            expression=expression,
+            albedo=albedo,
+            angles=angles,
+            translation=translation,
+            focal=focal[:, 0],
+            light=light.unflatten(1, (9, 3)) + constant,
+        )
