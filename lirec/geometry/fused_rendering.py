@@ -7,6 +7,8 @@ from lirec.geometry.lighting import C0, C1, C2, C20, C22, linear_to_srgb
 from lirec.geometry.parallel import as_arrays, kernel, run_split
 from lirec.geometry.rasterizer import add_corner_gradients, draw
 
+# numba's cache sees changes of this file only: after a change of those two delete __pycache__.
+
 # The sRGB curve over the square root of linear values. It bends so little there that straight pieces stay
 # within 1e-5 of it.
 _CURVE = linear_to_srgb(torch.linspace(0, 1, 1025).square()).numpy()

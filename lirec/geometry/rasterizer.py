@@ -78,18 +78,25 @@ def interpolate(fragments: Fragments, triangles: torch.Tensor, attributes: torch
     Returns:
         (B, H, W, C) values, 0 where there is no triangle; differentiable in attributes and barycentric.
     """
-    batch, height, width = fragments.triangle.shape
+    batch = len(fragments.triangle)
     if attributes.ndim != 3 or attributes.shape[0] not in (1, batch):
         raise ValueError(
             f"attributes must be ({batch} or 1, V, C), but have shape {tuple(attributes.shape)}."
         )
     check_triangles(triangles, attributes.shape[1])
     if attributes.device.type == "cpu":
-        if int(fragments.triangle.max()) >= len(triangles):
+        if fragments.triangle.numel() and fragments.triangle.max() >= len(triangles):
             raise ValueError(f"The fragments see more triangles than the {len(triangles)} given.")
         weights = fragments.barycentric.to(attributes.dtype)
         return _Interpolate.apply(weights, attributes, fragments.triangle, triangles.long())
-    corners = triangles.long()[fragments.triangle.clamp_min(0)]  # (B, H, W, 3)
+    return _interpolate_torch(fragments, triangles.long(), attributes)
+
+
+def _interpolate_torch(
+    fragments: Fragments, triangles: torch.Tensor, attributes: torch.Tensor
+) -> torch.Tensor:
+    batch, height, width = fragments.triangle.shape
+    corners = triangles[fragments.triangle.clamp_min(0)]  # (B, H, W, 3)
     if len(attributes) > 1:
         first = torch.arange(batch, device=corners.device) * attributes.shape[1]
         corners = corners + first[:, None, None, None]

@@ -89,7 +89,7 @@ def icp(
     target_triangles: torch.Tensor,
     iterations: int = 30,
     keep: float = 1.0,
-    tolerance: float = 1e-9,
+    tolerance: float = 1e-7,
 ) -> IcpResult:
     """Move points rigidly onto a surface, by point-to-plane steps to the closest places on it.
 
@@ -101,7 +101,8 @@ def icp(
         target_triangles: (F, 3) vertex indices.
         iterations: the most steps to make.
         keep: share of the points, the closest ones, that a step heeds; less than 1 where parts do not match.
-        tolerance: stop when a step turns by less than this angle and shifts by less than this length.
+        tolerance: stop when a step turns by less than this angle in radians and shifts by less than this
+            length.
 
     Returns:
         `IcpResult`, on the CPU, in source_points' type.

@@ -75,7 +75,8 @@ def test_compiled_rendering_against_torch(threads):
     ]
     print(
         f"\n{len(triangles)} triangles, {size}x{size}, {threads} threads, a picture: "
-        f"forward {forward[0]:.2f} ms against {forward[1]:.2f} ms; with gradients {both[0]:.2f} ms against {both[1]:.2f} ms"
+        f"forward {forward[0]:.2f} ms against {forward[1]:.2f} ms; "
+        f"with gradients {both[0]:.2f} ms against {both[1]:.2f} ms"
     )
     assert forward[0] < forward[1] and both[0] < both[1]
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lirec.geometry import interpolate, rasterize
+from lirec.geometry.rasterizer import _interpolate_torch
 from tests.geometry import reference
 from tests.geometry.shapes import projected_spheres, sphere
 
@@ -98,6 +99,7 @@ def test_empty_meshes_and_pictures(engine):
     assert (fragments.triangle == -1).all()
     fragments = rasterize(torch.zeros(0, 3, 3), torch.tensor([[0, 1, 2]]), 8, 8, engine=engine)
     assert fragments.triangle.shape == (0, 8, 8)
+    assert interpolate(fragments, torch.tensor([[0, 1, 2]]), torch.zeros(1, 3, 5)).shape == (0, 8, 8, 5)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -143,6 +145,19 @@ def test_interpolation_of_constants_and_outside():
     seen = fragments.triangle >= 0
     assert torch.allclose(values[seen], torch.full((int(seen.sum()), 2), 3.0), atol=1e-4)
     assert (values[~seen] == 0).all()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_interpolation_in_torch_has_the_values_and_gradients_of_the_kernel(shared):
+    projected, triangles = projected_spheres(12, 16, batch=2, size=48)
+    projected.requires_grad_()
+    attributes = torch.randn(1 if shared else 2, projected.shape[1], 4, requires_grad=True)
+    results = []
+    for function in (interpolate, _interpolate_torch):
+        values = function(rasterize(projected, triangles, 48, 48), triangles, attributes)
+        results.append((values, *torch.autograd.grad(values.square().sum(), (projected, attributes))))
+    for found, expected in zip(*results, strict=True):
+        assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
 
 
 def test_threads_do_not_change_the_picture():
