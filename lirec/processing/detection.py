@@ -51,12 +51,12 @@ class BuiltInFinder:
 
     Args:
         model: the network, in eval mode, on the device and in the precision to use.
-        sizes: longest edges, px, to look at; sizes above the picture's own are left out but the first.
+        sizes: longest edges, px, to look at, rising; but for the first, none above the picture's own.
         threshold: the least score of a face; the model's own when None.
     """
 
     def __init__(
-        self, model: FaceDetector, sizes: tuple[int, ...] = (256, 640), threshold: float | None = None
+        self, model: FaceDetector, sizes: tuple[int, ...] = (192, 512), threshold: float | None = None
     ):
         self.model = model
         self.sizes = sizes
@@ -64,7 +64,7 @@ class BuiltInFinder:
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         found = []
-        for size in self._useful_sizes(image):
+        for size in self._looks(image):
             canvas, scale, shift = letterbox(image, size)
             faces = self.model.find(to_tensor(canvas, self.model.device), self.threshold)[0]
             boxes = (faces.boxes.cpu().numpy() - np.tile(shift, 2)) / scale
@@ -75,12 +75,14 @@ class BuiltInFinder:
             ]
         return largest_first(suppress(found))
 
-    def _useful_sizes(self, image: np.ndarray) -> list[int]:
+    def _looks(self, image: np.ndarray) -> list[int]:
+        """The longest edges to look at: none that shows nothing new, or only a little more."""
         edge = max(image.shape[:2])
-        # A little enlarging is not worth a second look.
-        return [
-            size for index, size in enumerate(self.sizes) if index == 0 or edge > 1.2 * self.sizes[index - 1]
-        ]
+        looks = [self.sizes[0]]
+        for size in self.sizes[1:]:
+            if min(size, edge) > 1.2 * looks[-1]:
+                looks.append(min(size, edge))
+        return looks
 
 
 class FaceAlignmentFinder:
