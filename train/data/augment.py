@@ -24,9 +24,11 @@ def mirror(batch: FaceBatch, chosen: torch.Tensor, model: MorphableModel) -> Fac
     light[:, ODD_HARMONICS] *= -1
     landmarks = batch.landmarks.clone()
     landmarks[..., 0] = batch.image.shape[3] - landmarks[..., 0]
+    image = batch.image.clone()
+    image[chosen] = image[chosen].flip(3)
     return replace(
         batch,
-        image=torch.where(pick[..., None, None], batch.image.flip(3), batch.image),
+        image=image,
         identity=torch.where(pick, batch.identity * model.identity_mirror, batch.identity),
         expression=torch.where(pick, batch.expression[:, model.expression_mirror], batch.expression),
         albedo_coefficients=torch.where(

@@ -43,8 +43,12 @@ class FaceBatch:
     def __len__(self):
         return len(self.image)
 
-    def __iter__(self):  # lets accelerate move the batch as it moves tuples
-        return iter(vars(self).values())
+    def to(self, device, **how) -> "FaceBatch":
+        return FaceBatch(**{name: value.to(device, **how) for name, value in vars(self).items()})
+
+    @classmethod
+    def cat(cls, batches: list["FaceBatch"]) -> "FaceBatch":
+        return cls(**{name: torch.cat([getattr(b, name) for b in batches]) for name in vars(batches[0])})
 
 
 def to_batch(faces: RenderedFaces) -> FaceBatch:
@@ -123,9 +127,9 @@ class CachedFaces:
                 first = self.rng.integers(0, len(pictures) // self.people, len(share)) * self.people
                 rows = (first[:, None] + np.arange(self.people)).ravel()
                 parts.append((pictures[rows], {name: values[rows] for name, values in truth.items()}))
-            image = torch.from_numpy(np.concatenate([p for p, _ in parts])).permute(0, 3, 1, 2).float() / 255
+            image = torch.from_numpy(np.concatenate([p for p, _ in parts])).permute(0, 3, 1, 2).contiguous()
             yield FaceBatch(
-                image=image,
+                image=image.float().mul_(1 / 255),
                 **{name: torch.from_numpy(np.concatenate([t[name] for _, t in parts])) for name in TRUTH},
             )
 

@@ -1,0 +1,319 @@
+"""Train RecNet: `python -m train.rec_net --preset cpu --data synthetic`.
+
+Two sets of losses, usable together: the supervised one on rendered faces, whose truth is known, and the paper's
+self-supervised one on photos (`--data folder|300w-lp|celeba|ls3d|voxceleb2 --root FOLDER`).
+"""
+
+
+import torch
+from torch import nn
+
+from lirec import losses
+from lirec.errors import LirecError
+from lirec.geometry import (
+    euler_to_matrix,
+    linear_to_srgb,
+    project,
+    render,
+    shade,
+    srgb_to_linear,
+    vertex_normals,
+)
+from lirec.models.morphable_model import MorphableModel
+from lirec.models.rec_net import RecNet
+from lirec.models.weights import load_model
+from train import common
+from train.data import DATASETS, open_dataset
+from train.data.augment import CROP_SCALE, mirror, random_window
+from train.data.cache import CachedFaces, FaceBatch, to_batch
+from train.data.crops import photo_loader
+from train.data.degradations import degrade
+from train.data.skins import Dice
+from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
+
+
+def crop_camera(focal: torch.Tensor, size: float) -> torch.Tensor:
+    """Intrinsics (B, 3, 3) of crops `size` wide whose focal lengths (B,) are in crop sides."""
+    camera = focal.new_zeros(len(focal), 3, 3)
+    camera[:, 0, 0] = camera[:, 1, 1] = focal * size
+    camera[:, :2, 2] = size / 2
+    camera[:, 2, 2] = 1
+    return camera
+
+
+class FaceProbes(nn.Module):
+    """A few hundred vertices of the model, at which shapes, places and colours are compared.
+
+    Args:
+        model: the morphable model.
+        count: vertices spread over the face, besides the landmarks and the lips and lids.
+    """
+
+    def __init__(self, model: MorphableModel, count: int = 320):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        face = model.select_vertices("skin", "brows", "lips", "scalp") & (model.mean_vertices[:, 2] > -0.06)
+        spread = torch.where(face)[0]
+        spread = spread[torch.randperm(len(spread), generator=generator)[:count]]
+        eyes = torch.cat(
+            [torch.where(model.select_vertices(name))[0][:17] for name in ("eye_left", "eye_right")]
+        )  # pupils and irises, for the gaze
+        jaw = model.contour_vertices.flatten()
+        chosen = torch.unique(torch.cat((model.landmark_vertices, jaw, spread, eyes)))
+        weights = torch.ones(len(chosen))
+        for vertices, weight in ((model.landmark_vertices[17:], 3.0), (eyes, 1.5)):
+            weights[torch.isin(chosen, vertices)] = weight
+        on_skin = model.select_vertices("skin", "lips", "brows")[chosen]
+        names = {
+            "chosen": chosen,
+            "weights": weights / weights.mean(),
+            "mean": model.mean_vertices[chosen],
+            "identity": model.identity_basis[:, chosen].flatten(1),
+            "expression": model.expression_basis[:, chosen].flatten(1),
+            "on_skin": on_skin.float(),
+            "occlusion": model.ambient_occlusion[chosen],
+        }
+        for name, value in names.items():
+            self.register_buffer(name, value, persistent=False)
+        u, v = self._texels(model, chosen)
+        size = model.config.texture_size
+        texel = (v * size).long().clamp(0, size - 1) * size + (u * size).long().clamp(0, size - 1)
+        self.register_buffer("mean_colour", model.mean_albedo.flatten(1)[:, texel].T, persistent=False)
+        self.register_buffer("colour", model.albedo_basis.flatten(2)[:, :, texel].transpose(1, 2), persistent=False)
+
+    @staticmethod
+    def _texels(model, chosen):
+        uv = torch.zeros(len(model.mean_vertices), 2)
+        uv[model.triangles.flatten()] = model.uv[model.triangles_uv.flatten()]
+        return uv[chosen].unbind(1)
+
+    def displace(self, coefficients: torch.Tensor, which: str) -> torch.Tensor:
+        return (coefficients @ getattr(self, which)).unflatten(1, (-1, 3))
+
+    def albedo(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """(B, N, 3) sRGB."""
+        return self.mean_colour + torch.einsum("bk,knc->bnc", coefficients, self.colour)
+
+
+def supervised_losses(output, truth: FaceBatch, turn: torch.Tensor, model: MorphableModel, probes: FaceProbes):
+    """The terms for rendered faces, each weighted; `turn (B, 3, 3)` leads from the light's camera to the crop's."""
+    weights = probes.weights
+    identity, expression = (probes.displace(c, "identity") for c in (output.identity, truth.identity)), (
+        probes.displace(c, "expression") for c in (output.expression, truth.expression)
+    )
+    shape, true_shape = identity
+    move, true_move = expression
+    rotation, true_rotation = euler_to_matrix(output.angles), euler_to_matrix(truth.angles)
+    points = project(probes.mean + shape + move, rotation, output.translation, crop_camera(output.focal, 1.0))
+    true_points = project(
+        probes.mean + true_shape + true_move, true_rotation, truth.translation, crop_camera(truth.focal, 1.0)
+    )
+    distance = (points - true_points)[..., :2].square().sum(-1).add(1e-10).sqrt()
+
+    vertices = model(truth.identity, truth.expression)
+    normals = vertex_normals(vertices, model.triangles)[:, probes.chosen] @ true_rotation.transpose(1, 2)
+    facing = (-normals[..., 2]).clamp_min(0) * probes.on_skin
+    colour, true_colour = probes.albedo(output.albedo), probes.albedo(truth.albedo_coefficients)
+    albedo = srgb_to_linear(colour.clamp(0.02, 1))
+    true_albedo = srgb_to_linear(true_colour.clamp(0.02, 1))
+    lit = linear_to_srgb((albedo * shade(normals, output.light)).clamp(1e-4, 1.5))
+    true_lit = linear_to_srgb((true_albedo * shade(normals @ turn, truth.light)).clamp(1e-4, 1.5))
+    light = ((lit - true_lit).abs().mean(-1) * facing).sum() / facing.sum()
+    paint = ((colour - true_colour).abs().mean(-1) * probes.on_skin).mean()
+    return {
+        "points": 60 * (distance * weights).mean(),
+        "identity": 500 * losses.vertex_loss(shape, true_shape, weights),
+        "expression": 600 * losses.vertex_loss(move, true_move, weights),
+        "identity_coefficients": 0.25 * losses.coefficient_loss(output.identity, truth.identity),
+        "expression_coefficients": 12 * losses.expression_loss(output.expression, truth.expression),
+        "rotation": 2 * losses.rotation_loss(rotation, true_rotation),
+        "scale": 2 * losses.scale_loss(output.translation, output.focal, truth.translation, truth.focal),
+        "focal": 0.1 * losses.focal_loss(output.focal, truth.focal),
+        "light": 4 * light,
+        "albedo": 3 * paint,
+        "albedo_coefficients": 0.05 * losses.coefficient_loss(output.albedo, truth.albedo_coefficients),
+    }
+
+
+def self_supervised_losses(output, photo, model: MorphableModel, embedder: nn.Module | None):
+    """The paper's terms for photos: landmarks, rendering, identity and regularisation.
+
+    `photo` has image (B, 3, S, S), landmarks (B, 68, 2) px and has_landmarks (B,).
+    """
+    size = photo.image.shape[3]
+    vertices = model(output.identity, output.expression.clamp(0, 1))
+    rotation = euler_to_matrix(output.angles)
+    camera = crop_camera(output.focal, size)
+    points = model.landmarks(project(vertices, rotation, output.translation, camera), output.angles)
+    weights = losses.landmark_weights().to(points) * photo.has_landmarks[:, None]
+    texture = model.albedo(output.albedo)
+    drawn = render(
+        vertices, model.triangles, rotation, output.translation, camera, size, size,
+        texture=texture, uv=model.uv, triangles_uv=model.triangles_uv, light=output.light,
+        triangle_mask=model.select_triangles("skin", "lips", "brows"),
+    )  # fmt: skip
+    mask = drawn.mask * skin_likelihood(photo.image)
+    terms = {
+        "landmarks": 40 * losses.landmark_loss(points, photo.landmarks, size, weights),
+        "render": 2 * losses.render_loss(drawn.colour, photo.image, mask),
+        "regularisation": 0.05 * losses.regularisation_loss(
+            output.identity, output.expression, output.albedo, output.light
+        ),
+    }
+    if embedder is not None:
+        pasted = photo.image * (1 - drawn.mask) + drawn.colour * drawn.mask
+        terms["identity"] = 0.2 * losses.identity_loss(embedder(pasted), embedder(photo.image).detach())
+    return terms
+
+
+def skin_likelihood(images: torch.Tensor) -> torch.Tensor:
+    """(B, 1, H, W) in [0, 1]: how near a pixel's chroma is to that of the crop's middle, where the face is."""
+    luma = images.mean(1, keepdim=True)
+    chroma = (images - luma) / (luma + 0.1)
+    height, width = images.shape[2:]
+    middle = chroma[:, :, height * 2 // 5 : height * 7 // 10, width * 2 // 5 : width * 3 // 5]
+    typical = middle.flatten(2).median(2).values[..., None, None]
+    distance = (chroma - typical).square().sum(1, keepdim=True)
+    return torch.exp(-distance / 0.03)
+
+
+class RenderedBatches:
+    """Endless batches drawn where the training runs; for GPUs."""
+
+    def __init__(self, renderer: SyntheticFaces, batch_size: int, seed: int):
+        self.renderer, self.batch_size = renderer, batch_size
+        self.seed = seed % (HELD_OUT_SEED - 10**8)
+
+    def __iter__(self):
+        seed = self.seed
+        while True:
+            yield to_batch(self.renderer.sample(self.batch_size, seed, degraded=False))
+            seed = (seed + 1) % HELD_OUT_SEED
+
+
+def build_parser():
+    parser = common.parser(__doc__.splitlines()[0], "rec_net")
+    add = parser.add_argument
+    add("--data", nargs="+", default=["synthetic"], choices=["synthetic", *DATASETS], help="sets to train on")
+    add("--root", nargs="*", default=[], help="folder of each set of photos, in the order of --data")
+    add("--cache", help="folder of `train.data.cache`; without it faces are drawn while training")
+    add("--morphable_model", default="hub/rec-aug-net/morphable_model")
+    add("--embedder", help="weights of a FaceEmbedder for the identity loss on photos")
+    add("--start", help="weights to start from")
+    add("--degrade_share", type=float, default=0.8, help="share of the pictures that get blur, noise and the like")
+    return parser
+
+
+def photo_batches(options, names, roots, size):
+    if len(roots) != len(names):
+        raise LirecError(f"--root must name one folder for each of {', '.join(names)}.")
+    return [
+        iter(photo_loader(open_dataset(name, root), size, options.batch_size, CROP_SCALE, options.seed))
+        for name, root in zip(names, roots, strict=True)
+    ]
+
+
+def main(arguments=None):
+    options = common.parse(build_parser(), arguments)
+    run = common.Run(options)
+    model = load_model(MorphableModel, options.morphable_model).to(run.device).eval()
+    network = load_model(RecNet, options.start) if options.start else RecNet(**options.model)
+    size = network.config.image_size
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+    )
+    network, optimizer = run.prepare(network, optimizer)
+    average = run.average(network, "rec_net")
+    probes = FaceProbes(model.cpu()).to(run.device)
+    model.to(run.device)
+    generator = torch.Generator(run.device).manual_seed(run.data_seed)
+
+    photo_names = [name for name in options.data if name != "synthetic"]
+    photos = photo_batches(options, photo_names, options.root, size)
+    embedder = None
+    if options.embedder:
+        from lirec.models.face_embedder import FaceEmbedder
+
+        embedder = load_model(FaceEmbedder, options.embedder).to(run.device).eval().requires_grad_(False)
+    rendered = "synthetic" in options.data
+    if rendered and options.cache:
+        loader = CachedFaces(options.cache, options.batch_size, run.data_seed)
+    elif rendered:
+        renderer = SyntheticFaces(model, 160, run.device, supersampling=1.2)
+        loader = RenderedBatches(renderer, options.batch_size, run.data_seed)
+    else:
+        loader = photos.pop(0)
+
+    held_out = validation_faces(model, run.device, size)
+
+    def validate():
+        output = average(held_out[0].image)
+        terms = supervised_losses(output, *held_out, model, probes)
+        run.log(**{f"validation.{name}": value for name, value in terms.items()})
+        run.log_images("reconstructions", reconstruction_sheet(output, held_out[0], model))
+
+    for batch in run.steps(loader, validate):
+        terms = {}
+        if rendered:
+            truth, turn = prepare_rendered(batch, model, generator, size, options.degrade_share)
+            image = truth.image.contiguous(memory_format=torch.channels_last)
+            with run.autocast():
+                output = network(image)
+            terms = supervised_losses(output, truth, turn, model, probes)
+        for photo in (next(source) for source in photos) if rendered else [batch]:
+            photo = photo.to(run.device)
+            with run.autocast():
+                output = network(photo.image)
+            for name, value in self_supervised_losses(output, photo, model, embedder).items():
+                terms[f"photo_{name}"] = terms.get(f"photo_{name}", 0) + value
+        run.optimize(sum(terms.values()), optimizer)
+        run.log(**terms)
+
+
+def prepare_rendered(batch: FaceBatch, model, generator, size: int, degrade_share: float):
+    """Mirrored, cut out anew and degraded: (truth, turn of the camera)."""
+    dice = Dice(len(batch), generator)
+    batch = mirror(batch, dice.chance(0.5) > 0, model)
+    truth, turn = random_window(batch, dice, size)
+    touched = round(degrade_share * len(batch))
+    truth.image = torch.cat((degrade(truth.image[:touched], generator), truth.image[touched:]))
+    truth.image = block_out(truth.image, dice)
+    return truth, turn
+
+
+def block_out(images: torch.Tensor, dice: Dice, chance: float = 0.12) -> torch.Tensor:
+    """A flat rectangle over some pictures, for all that was not thought of."""
+    size = images.shape[3]
+    low = dice.uniform(-0.1, 1, 2) * size
+    extent = dice.uniform(0.05, 0.35, 2) * size
+    axis = torch.arange(size, device=images.device)
+    inside_x = (axis >= low[:, :1]) & (axis < low[:, :1] + extent[:, :1])
+    inside_y = (axis >= low[:, 1:]) & (axis < low[:, 1:] + extent[:, 1:])
+    mask = (inside_y[:, :, None] & inside_x[:, None])[:, None] & (dice.chance(chance) > 0).reshape(-1, 1, 1, 1)
+    return torch.where(mask, dice.uniform(0, 1, 3).reshape(-1, 3, 1, 1), images)
+
+
+def validation_faces(model, device, size: int, count: int = 128):
+    renderer = SyntheticFaces(model, 160, device, supersampling=1.2)
+    faces = [to_batch(renderer.sample(8, HELD_OUT_SEED + i, degraded=False)) for i in range(count // 8)]
+    generator = torch.Generator(device).manual_seed(0)
+    return prepare_rendered(FaceBatch.cat(faces), model, generator, size, 0.5)
+
+
+def reconstruction_sheet(output, truth: FaceBatch, model: MorphableModel, count: int = 24) -> torch.Tensor:
+    """Pictures, and what was reconstructed drawn over them, in turn."""
+    rows = slice(0, count)
+    size = truth.image.shape[3]
+    drawn = render(
+        model(output.identity[rows], output.expression[rows].clamp(0, 1)), model.triangles,
+        euler_to_matrix(output.angles[rows]), output.translation[rows], crop_camera(output.focal[rows], size),
+        size, size, texture=model.albedo(output.albedo[rows]), uv=model.uv, triangles_uv=model.triangles_uv,
+        light=output.light[rows],
+    )  # fmt: skip
+    pictures = truth.image[rows]
+    over = pictures * (1 - drawn.mask) + drawn.colour.clamp(0, 1) * drawn.mask
+    return torch.stack((pictures, over), 1).flatten(0, 1)
+
+
+if __name__ == "__main__":
+    common.command(main)
