@@ -49,6 +49,7 @@ class RecNet(ModelMixin, ConfigMixin):
 
     Args:
         image_size (`int`): Width and height of the crops.
+        crop_scale (`float`): Side of the crops that it was trained on, over the box round the landmarks.
         layer_type (`str`): `"bottleneck"` (ResNet-50) or `"basic"` (ResNet-18, 34).
         depths, hidden_sizes (`list[int]`): Blocks and channels of the stages.
         embedding_size (`int`): Channels of the stem.
@@ -61,6 +62,7 @@ class RecNet(ModelMixin, ConfigMixin):
     def __init__(
         self,
         image_size: int = 224,
+        crop_scale: float = 1.35,
         layer_type: str = "bottleneck",
         depths: tuple[int, ...] = (3, 4, 6, 3),
         hidden_sizes: tuple[int, ...] = (256, 512, 1024, 2048),

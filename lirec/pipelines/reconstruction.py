@@ -1,0 +1,330 @@
+"""A photo becomes 3D faces: detection, RecNet, and what can be made of its coefficients."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.utils import BaseOutput
+
+from lirec.errors import LirecError
+from lirec.geometry import RenderOutput, euler_to_matrix, matrix_to_euler, project, render
+from lirec.models.face_detector import FaceDetector
+from lirec.models.morphable_model import MorphableModel
+from lirec.models.rec_net import RecNet, RecNetOutput
+from lirec.pipelines.base import LirecPipeline
+from lirec.processing.crop import Crop
+from lirec.processing.detection import Detection, default_finder, overlap
+from lirec.processing.image import ImageSource, load_image, to_tensor
+from lirec.processing.mesh_export import MeshData, export_mesh
+from lirec.processing.texture import photo_texture
+
+AGREEMENT = 0.6  # overlap of a found box with that of its landmarks below which a face loses score
+
+
+@dataclass
+class Face:
+    """
+    One reconstructed face. Metres and radians; the camera is `intrinsics @ (rotation @ vertex + translation)`.
+
+    Attributes:
+        landmarks: (68, 2) iBUG-68, px of the picture.
+        vertices: (V, 3) face frame, with the expression.
+        identity, expression, albedo: (80,), (51,) in [0, 1], (64,) coefficients of the morphable model.
+        angles: (3,) pitch, yaw, roll.
+        rotation, translation, intrinsics: (3, 3), (3,), (3, 3) of the picture's camera.
+        light: (9, 3) spherical harmonics in the camera frame.
+        box: (4,) x1, y1, x2, y2, the box round the landmarks, px.
+        score: in [0, 1], how sure it is that this is a face; 1 for a box that was given.
+        expression_names: ARKit names of the 51 expression coefficients.
+    """
+
+    landmarks: np.ndarray
+    vertices: np.ndarray
+    identity: np.ndarray
+    expression: np.ndarray
+    albedo: np.ndarray
+    angles: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    intrinsics: np.ndarray
+    light: np.ndarray
+    box: np.ndarray
+    score: float
+    expression_names: tuple[str, ...]
+    image: np.ndarray = field(repr=False)
+    model: MorphableModel = field(repr=False)
+
+    def coefficients(self) -> dict:
+        """Everything but mesh and picture, as plain numbers; expressions by name."""
+        values = {
+            name: np.round(np.asarray(getattr(self, name), np.float64), 6).tolist()
+            for name in (
+                "box", "landmarks", "identity", "albedo", "angles", "rotation", "translation", "intrinsics", "light"
+            )
+        }  # fmt: skip
+        expression = {name: round(float(v), 4) for name, v in zip(self.expression_names, self.expression, strict=True)}
+        return {"score": round(float(self.score), 4), "expression": expression, **values}
+
+    def render(self, height: int | None = None, width: int | None = None, textured: bool = True) -> RenderOutput:
+        """Draw the face where it is in the picture (all of it by default); planes (1, C, H, W), linear albedo."""
+        height, width = height or self.image.shape[0], width or self.image.shape[1]
+        model = self._model()
+        texture = model.albedo(torch.as_tensor(self.albedo)[None]) if textured else None
+        return render(
+            *self._tensors("vertices"), model.triangles, *self._tensors("rotation", "translation", "intrinsics"),
+            height, width, texture=texture, uv=model.uv if textured else None,
+            triangles_uv=model.triangles_uv if textured else None, light=self._tensors("light")[0],
+        )  # fmt: skip
+
+    def overlay(self, strength: float = 0.75) -> np.ndarray:
+        """(H, W, 3) uint8: the picture with the bare mesh drawn over it, lit from the camera."""
+        drawn = self.render(textured=False)
+        facing = (-drawn.normal[0, 2]).clamp(0, 1)
+        clay = (0.25 + 0.7 * facing)[..., None].numpy() * np.array([0.80, 0.88, 1.0])
+        mask = strength * drawn.mask[0, 0, ..., None].numpy()
+        picture = self.image * (1 - mask) + 255 * clay * mask
+        return picture.round().clip(0, 255).astype(np.uint8)
+
+    def mesh(self, texture_size: int = 1024, textured: bool = True) -> MeshData:
+        """The mesh without expression, the 51 expressions as morph targets and the photo as texture."""
+        model = self._model()
+        texture = None
+        if textured:
+            albedo = model.albedo(torch.as_tensor(self.albedo)[None])[0]
+            texture = photo_texture(
+                self.image, model, *(t[0] for t in self._tensors("vertices", "rotation", "translation", "intrinsics")),
+                albedo, torch.as_tensor(self.light), texture_size,
+            )  # fmt: skip
+        neutral = model(torch.as_tensor(self.identity)[None], torch.zeros(1, len(self.expression)))[0]
+        return MeshData(
+            vertices=neutral.numpy(),
+            triangles=model.triangles.numpy(),
+            uv=model.uv.numpy(),
+            triangles_uv=model.triangles_uv.numpy(),
+            texture=texture,
+            morph_targets=model.expression_basis.numpy(),
+            morph_names=self.expression_names,
+            morph_weights=self.expression,
+        )
+
+    def save(self, path: str | os.PathLike, texture_size: int = 1024) -> Path:
+        """
+        Write the face to a file, in the format of its ending.
+
+        `.glb`: mesh, photo texture and 51 named morph targets. `.obj`, `.ply`: the mesh as it looks in the photo.
+        `.json`: the coefficients.
+
+        Raises:
+            LirecError: an unknown ending, or a folder that is not there.
+        """
+        path = Path(path)
+        if path.suffix.lower() == ".json":
+            path.write_text(json.dumps(self.coefficients(), indent=1) + "\n", encoding="utf-8")
+            return path
+        return export_mesh(path, self.mesh(texture_size))
+
+    def _model(self) -> MorphableModel:
+        return self.model if self.model.device.type == "cpu" else self.model.to("cpu")
+
+    def _tensors(self, *names: str) -> list[torch.Tensor]:
+        return [torch.as_tensor(getattr(self, name), dtype=torch.float32)[None] for name in names]
+
+
+@dataclass
+class ReconstructionOutput(BaseOutput):
+    """
+    Args:
+        faces (`list[Face]`): the faces of one picture, largest first, or in the order of the given boxes.
+        image (`np.ndarray` of shape `(H, W, 3)`): the picture as it was read, uint8.
+    """
+
+    faces: list[Face]
+    image: np.ndarray
+
+
+class RecAugNetPipeline(LirecPipeline):
+    r"""
+    Photos to 3D faces (JR2Net, "Face reconstruction").
+
+    Each face is looked at twice: in the box that was found, then upright in a window round the landmarks that the first
+    look gave, where small errors of the box no longer matter.
+
+    Args:
+        rec_net ([`RecNet`]): regresses shape, expression, albedo, pose and light.
+        morphable_model ([`MorphableModel`]): what the coefficients mean.
+        face_detector ([`FaceDetector`], *optional*): finds faces; without it boxes must be given, or the face-alignment
+            package is used when its weights are cached.
+    """
+
+    def __init__(
+        self, rec_net: RecNet, morphable_model: MorphableModel, face_detector: FaceDetector | None = None
+    ):
+        super().__init__()
+        self.register_modules(rec_net=rec_net, morphable_model=morphable_model, face_detector=face_detector)
+
+    @property
+    def expression_names(self) -> tuple[str, ...]:
+        """ARKit names of the 51 expression coefficients."""
+        return self.morphable_model.expression_names
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: ImageSource | Sequence[ImageSource],
+        boxes: Sequence | None = None,
+        threshold: float | None = None,
+        mirror_average: bool = True,
+    ) -> ReconstructionOutput | list[ReconstructionOutput]:
+        """
+        Reconstruct the faces of one picture, or of each of a list.
+
+        Args:
+            image: path, bytes, PIL image, array or tensor, or a list or tuple of them.
+            boxes: face boxes `[[x1, y1, x2, y2], ...]` in px (of a list of pictures, a list of such lists); found when
+                None. A face box is the box round the 68 landmarks.
+            threshold: least score of found faces; the detector's own when None.
+            mirror_average: look at the mirror image of each crop too and average, for twice the time.
+
+        Returns:
+            [`ReconstructionOutput`], or a list of them; `.faces` is empty where no face was found.
+
+        Raises:
+            LirecError: a picture cannot be read, or boxes do not fit.
+        """
+        many = isinstance(image, (list, tuple))
+        images = [load_image(item) for item in (image if many else [image])]
+        if boxes is None:
+            found = [self.detect(item, threshold) for item in images]
+        else:
+            found = [self._given(item) for item in (boxes if many else [boxes])]
+            if len(found) != len(images):
+                raise LirecError(f"There are {len(images)} pictures but boxes for {len(found)}: give one list for each.")
+        owners = [index for index, faces in enumerate(found) for _ in faces]
+        detections = [face for faces in found for face in faces]
+        faces = self.reconstruct([images[i] for i in owners], detections, mirror_average) if owners else []
+        outputs = [
+            ReconstructionOutput(faces=[f for f, owner in zip(faces, owners, strict=True) if owner == i], image=item)
+            for i, item in enumerate(images)
+        ]
+        if boxes is None:
+            for output in outputs:
+                output.faces = [face for face in output.faces if face.score >= (threshold or self._threshold())]
+        return outputs if many else outputs[0]
+
+    def detect(self, image: ImageSource, threshold: float | None = None) -> list[Detection]:
+        """The faces of a picture, largest first."""
+        finder = default_finder(self.face_detector, device=self.device)
+        if threshold is not None:
+            finder.threshold = threshold
+        return finder.detect(load_image(image))
+
+    def reconstruct(
+        self, images: Sequence[np.ndarray], detections: Sequence[Detection], mirror_average: bool = True
+    ) -> list[Face]:
+        """One face for each picture (H, W, 3) uint8 and the detection that goes with it."""
+        scale = self.rec_net.config.crop_scale
+        crops = [Crop.from_box(detection.box, scale) for detection in detections]
+        first = self._regress(images, crops, mirror_average=False)
+        crops = [
+            Crop.from_landmarks(points, crop.angle + float(angles[2]), scale)
+            for points, angles, crop in zip(self._landmarks(first, crops), first.angles.cpu(), crops, strict=True)
+        ]
+        output = self._regress(images, crops, mirror_average)
+        return self._faces(output, crops, images, detections)
+
+    def regress(self, images: torch.Tensor, mirror_average: bool = True) -> RecNetOutput:
+        """RecNet on crops (B, 3, S, S) in [0, 1], expressions brought into [0, 1]."""
+        output = self.rec_net(images)
+        if mirror_average:
+            flipped, model = self.rec_net(images.flip(3)), self.morphable_model
+            odd = torch.ones(9, 1, device=images.device)
+            odd[[3, 4, 7]] = -1
+            signs = {
+                "identity": model.identity_mirror, "albedo": model.albedo_mirror,
+                "angles": images.new_tensor([1.0, -1.0, -1.0]), "translation": images.new_tensor([-1.0, 1.0, 1.0]),
+                "focal": 1.0, "light": odd,
+            }  # fmt: skip
+            mirrored = {name: flipped[name] * sign for name, sign in signs.items()}
+            mirrored["expression"] = flipped.expression[:, model.expression_mirror]
+            output = RecNetOutput(**{name: 0.5 * (output[name] + mirrored[name]) for name in mirrored})
+        output.expression = output.expression.clamp(0, 1)
+        return output
+
+    def _threshold(self) -> float:
+        return self.face_detector.config.threshold if self.face_detector is not None else 0.5
+
+    @staticmethod
+    def _given(boxes) -> list[Detection]:
+        try:
+            array = np.asarray(boxes, np.float32).reshape(-1, 4)
+        except (TypeError, ValueError) as error:
+            raise LirecError("Boxes are a list of [x1, y1, x2, y2] in pixels.") from error
+        return [Detection(box, 1.0) for box in array]
+
+    def _regress(self, images, crops, mirror_average) -> RecNetOutput:
+        size = self.rec_net.config.image_size
+        patches = np.stack([crop.extract(image, size) for crop, image in zip(crops, images, strict=True)])
+        return self.regress(to_tensor(patches, self.rec_net.device).to(self.rec_net.dtype), mirror_average)
+
+    def _landmarks(self, output: RecNetOutput, crops: Sequence[Crop]) -> list[np.ndarray]:
+        """(68, 2) px of the pictures, for each crop."""
+        vertices = self.morphable_model(output.identity, output.expression)
+        camera = vertices.new_zeros(len(vertices), 3, 3)
+        camera[:, 0, 0] = camera[:, 1, 1] = output.focal
+        camera[:, :2, 2], camera[:, 2, 2] = 0.5, 1
+        projected = project(vertices, euler_to_matrix(output.angles), output.translation, camera)
+        points = self.morphable_model.landmarks(projected, output.angles).cpu().numpy()
+        return [crop.to_image(p, 1) for p, crop in zip(points, crops, strict=True)]
+
+    def _faces(self, output: RecNetOutput, crops, images, detections) -> list[Face]:
+        vertices = self.morphable_model(output.identity, output.expression).cpu().numpy()
+        points = self._landmarks(output, crops)
+        rotations = euler_to_matrix(output.angles).cpu().numpy()
+        values = {name: output[name].cpu().numpy() for name in output}
+        faces = []
+        for i, (crop, image, detection) in enumerate(zip(crops, images, detections, strict=True)):
+            rotation, translation, intrinsics = crop.to_image_camera(
+                rotations[i], values["translation"][i], values["focal"][i]
+            )
+            box = np.concatenate((points[i].min(0), points[i].max(0))).astype(np.float32)
+            agreement = min(1.0, overlap(box, detection.box)[0] / AGREEMENT)
+            faces.append(
+                Face(
+                    landmarks=points[i].astype(np.float32),
+                    vertices=vertices[i],
+                    identity=values["identity"][i],
+                    expression=values["expression"][i],
+                    albedo=values["albedo"][i],
+                    angles=matrix_to_euler(torch.from_numpy(rotation.astype(np.float32))).numpy(),
+                    rotation=rotation.astype(np.float32),
+                    translation=translation.astype(np.float32),
+                    intrinsics=intrinsics.astype(np.float32),
+                    light=_turn_light(values["light"][i], crop.angle),
+                    box=box,
+                    score=detection.score * agreement if detection.score < 1 else 1.0,
+                    expression_names=self.expression_names,
+                    image=image,
+                    model=self.morphable_model,
+                )
+            )
+        return faces
+
+
+def _turn_light(light: np.ndarray, angle: float) -> np.ndarray:
+    """Light (9, 3) of an upright crop's camera in the picture's camera, which is turned by `angle` about its axis."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    double_cosine, double_sine = np.cos(2 * angle), np.sin(2 * angle)
+    turned = light.copy()
+    # the picture's (x, y) = (c x + s y, -s x + c y) of the crop's; each band's pairs (y, x) turn alike
+    for x, y in ((3, 1), (7, 5)):
+        turned[x] = cosine * light[x] + sine * light[y]
+        turned[y] = -sine * light[x] + cosine * light[y]
+    turned[8] = double_cosine * light[8] + double_sine * light[4]
+    turned[4] = -double_sine * light[8] + double_cosine * light[4]
+    return turned

@@ -1,0 +1,139 @@
+"""The texture of a reconstructed face, taken from its photo."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lirec.geometry import (
+    interpolate,
+    linear_to_srgb,
+    project,
+    rasterize,
+    shade,
+    vertex_normals,
+)
+from lirec.models.morphable_model import ISLANDS, SKIN_BOTTOM, MorphableModel
+
+GRAZING = 0.25  # cosine below which a surface is too slanted to be read off the photo
+DEPTH_TOLERANCE = 0.004  # metres
+
+
+def photo_texture(
+    image: np.ndarray,
+    model: MorphableModel,
+    vertices: torch.Tensor,
+    rotation: torch.Tensor,
+    translation: torch.Tensor,
+    intrinsics: torch.Tensor,
+    albedo: torch.Tensor,
+    light: torch.Tensor,
+    size: int = 1024,
+) -> np.ndarray:
+    """
+    Paint the model's texture with a photo.
+
+    What the photo shows is copied; what it does not show is taken from the other half of the face where that is
+    seen, and from the albedo model under the photo's light elsewhere, its colour fitted to the copied part. Eyes, teeth
+    and tongue come from the albedo model, since they move under the lids and lips.
+
+    Args:
+        image: (H, W, 3) uint8 sRGB.
+        vertices: (V, 3) metres, face frame.
+        rotation, translation, intrinsics: (3, 3), (3,), (3, 3) of the photo's camera.
+        albedo: (3, T, T) linear RGB, of `MorphableModel.albedo`.
+        light: (9, 3).
+        size: width and height of the texture.
+
+    Returns:
+        (size, size, 3) uint8 sRGB.
+    """
+    inner = model.select_triangles(
+        "mouth_cavity", "eye_cavity", "tongue", "teeth_upper", "teeth_lower", "eye_left", "eye_right"
+    )
+    triangles, triangles_uv = model.triangles[~inner], model.triangles_uv[~inner]
+    texels = torch.cat((model.uv * size, torch.ones_like(model.uv[:, :1])), 1)[None]
+    fragments = rasterize(texels, triangles_uv, size, size)
+    painted = fragments.triangle[0] >= 0
+
+    normals = vertex_normals(vertices[None], model.triangles) @ rotation.T
+    projected = project(vertices[None], rotation[None], translation[None], intrinsics[None])
+    values = interpolate(fragments, triangles, torch.cat((projected, normals), 2))[0]
+    place, depth, normal = values[..., :2], values[..., 2], F.normalize(values[..., 3:], dim=2)
+
+    picture = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+    height, width = image.shape[:2]
+    grid = place / torch.tensor([width, height]) * 2 - 1
+    colour = F.grid_sample(picture, grid[None], padding_mode="border", align_corners=False)[0]
+
+    towards = F.normalize(-(torch.cat((place, torch.ones_like(depth)[..., None]), 2) @ intrinsics.inverse().T), dim=2)
+    cosine = (normal * towards).sum(2)
+    in_picture = (grid.abs() < 1).all(2)
+    seen = painted & in_picture & _unhidden(projected, model.triangles, place, depth)
+    weight = ((cosine - GRAZING) / 0.25).clamp(0, 1) * seen
+    weight = _soften(weight, size // 64)
+
+    shaded = shade(normal[None], light[None])[0].permute(2, 0, 1).clamp_min(0.02)
+    base = F.interpolate(albedo[None], (size, size), mode="bilinear", align_corners=False)[0]
+    model_colour = linear_to_srgb((base * shaded).clamp(0, 1))
+    model_colour = _match(model_colour, colour, weight)
+
+    rows = round(SKIN_BOTTOM * size)
+    mirrored, mirrored_weight = colour.clone(), weight.clone()
+    mirrored[:, :rows] = colour[:, :rows].flip(2)
+    mirrored_weight[:rows] = weight[:rows].flip(1)
+    mirrored = _match_sides(mirrored, model_colour, mirrored_weight)
+    filled = model_colour + mirrored_weight * (mirrored - model_colour)
+    result = filled + weight * (colour - filled)
+    result = torch.where(painted, result, model_colour)
+
+    # what lies inside is seen under the face's mean light
+    mean_light = (linear_to_srgb((base * shaded).clamp(0, 1)) * weight).sum((1, 2)) / weight.sum().clamp_min(1)
+    mean_base = (linear_to_srgb(base) * weight).sum((1, 2)) / weight.sum().clamp_min(1)
+    gain = (mean_light / mean_base.clamp_min(0.02)).clamp(0.3, 1.3)[:, None, None]
+    for u, v, w, h in ISLANDS.values():
+        box = (slice(int(v * size) - 2, int((v + h) * size) + 3), slice(int(u * size) - 2, int((u + w) * size) + 3))
+        result[:, *box] = linear_to_srgb(base[:, *box]) * gain
+    return (result.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _unhidden(projected, triangles, place, depth, pixels: int = 384) -> torch.Tensor:
+    """(S, S) bool: texels that no other part of the mesh hides from the camera."""
+    low, high = projected[0, :, :2].amin(0), projected[0, :, :2].amax(0)
+    scale = pixels / (high - low).max()
+    local = torch.cat(((projected[..., :2] - low) * scale, projected[..., 2:]), 2)
+    front = rasterize(local, triangles, pixels, pixels).depth[0]
+    front = -F.max_pool2d(-front.nan_to_num(posinf=1e6)[None, None], 3, 1, 1)[0, 0]  # nearest of the neighbours
+    index = ((place - low) * scale).long().clamp(0, pixels - 1)
+    return depth < front[index[..., 1], index[..., 0]] + DEPTH_TOLERANCE
+
+
+def _soften(weight: torch.Tensor, radius: int) -> torch.Tensor:
+    """Fade a mask out towards its edge, inwards."""
+    if radius < 1:
+        return weight
+    blurred = F.avg_pool2d(weight[None, None], 2 * radius + 1, 1, radius)[0, 0]
+    return weight * ((blurred - 0.5) * 2).clamp(0, 1)
+
+
+def _match(source: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """`source (3, S, S)` with mean and spread of `target` where `weight` is, channel by channel."""
+    total = weight.sum().clamp_min(1)
+    mean_source, mean_target = ((x * weight).sum((1, 2)) / total for x in (source, target))
+    spread_source, spread_target = (
+        (((x - mean[:, None, None]) ** 2 * weight).sum((1, 2)) / total).sqrt().clamp_min(1e-3)
+        for x, mean in ((source, mean_source), (target, mean_target))
+    )
+    gain = (spread_target / spread_source).clamp(0.7, 1.4)
+    return (source - mean_source[:, None, None]) * gain[:, None, None] + mean_target[:, None, None]
+
+
+def _match_sides(mirrored: torch.Tensor, model_colour: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The mirrored half under the light of the side it goes to: the model's colours tell the difference."""
+    ratio = model_colour.clamp_min(0.05) / model_colour.flip(2).clamp_min(0.05)
+    size = ratio.shape[1]
+    smooth = F.interpolate(
+        F.adaptive_avg_pool2d(ratio[None], size // 32), (size, size), mode="bilinear", align_corners=False
+    )[0]
+    return mirrored * smooth.clamp(0.5, 2)
