@@ -115,22 +115,25 @@ class Scenery:
 
     def sample(self, dice: Dice, size: int, sharp: float = 0.5) -> Tensor:
         """(B, 3, size, size) sRGB in [0, 1]; `sharp` of them are parts of whole pictures."""
-        result = self.soft.sample(dice, size)
-        chosen = torch.nonzero(dice.chance(sharp)).flatten()
-        if len(chosen) == 0:
-            return result
-        picture, turn = dice.choice(self.shares)[chosen], dice.normal(0, 0.2)[chosen]
+        is_sharp = dice.chance(sharp) > 0
+        result = torch.empty(dice.count, 3, size, size, device=dice.device)
+        for rows, draw in ((is_sharp, self._cut), (~is_sharp, self.soft.sample)):
+            if rows.any():
+                result[rows] = draw(Dice(int(rows.sum()), dice.generator), size)
+        return result
+
+    def _cut(self, dice: Dice, size: int) -> Tensor:
+        """Parts of pictures, a quarter of them wide or more."""
+        picture, turn = dice.choice(self.shares), dice.normal(0, 0.2)
         edge = self.bank.shape[-1]
-        part = torch.exp(dice.uniform(math.log(0.25), math.log(1.0)))[chosen] * edge / size
-        flip = 1 - 2 * dice.chance(0.5)[chosen]
-        room = (edge - part * size).clamp_min(0)[:, None]
-        middle = edge / 2 + room * (dice.uniform(0, 1, 2)[chosen] - 0.5)
+        part = 0.25 ** dice.uniform() * edge / size
+        flip = 1 - 2 * dice.chance(0.5)
+        room = (edge - part * size)[:, None]
+        middle = edge / 2 + room * (dice.uniform(0, 1, 2) - 0.5)
         linear = _turn(turn) * torch.stack([part * flip, part], 1)[:, None]
         offset = middle - (linear @ linear.new_full((2, 1), size / 2))[..., 0]
         cut = _look_up(self.bank[picture], linear, offset, size, padding="reflection")
-        tint = (1 + dice.normal(0, 0.12, 3)[chosen]).reshape(-1, 3, 1, 1)
-        result[chosen] = (cut * tint).clamp(0, 1)
-        return result
+        return (cut * column(1 + dice.normal(0, 0.12, 3))).clamp(0, 1)
 
 
 def compose_scenes(pool: FacePool, scenery: Scenery, count: int, seed: int, size: int = 192) -> Scenes:
@@ -225,7 +228,7 @@ def _without_face(patch: Tensor, scenery: Scenery, generator: torch.Generator) -
     shuffled = cells[:, :, order].unflatten(2, (blocks, blocks)).transpose(3, 4).flatten(4, 5).flatten(2, 3)
     shuffled = F.interpolate(shuffled, (size, size))
     blurred = F.interpolate(
-        F.adaptive_avg_pool2d(patch, 5), (size, size), mode="bicubic", align_corners=False
+        F.adaptive_avg_pool2d(patch, 5), (size, size), mode="bilinear", align_corners=False
     )
     upper = patch[:, :, : size - size // 2]
     doubled = torch.cat([upper, upper.flip(2)[:, :, size % 2 :]], 2)
@@ -306,11 +309,10 @@ def _look_up(
     """
     edge = source.shape[-1]
     level = torch.linalg.det(linear).abs().sqrt().log2().round().long().clamp(0, 5)
-    # from pixels to grid_sample's -1 .. 1, on both sides
-    theta = linear * (size / edge)
-    shift = (linear @ linear.new_full((2, 1), size / 2))[..., 0] + offset
-    theta = torch.cat([theta, (shift * 2 / edge - 1)[..., None]], 2)
-    grid = F.affine_grid(theta, (len(source), 1, size, size), align_corners=False)
+    # from pixels to grid_sample's -1 .. 1; written out, as affine_grid is slow on a CPU
+    pixels = torch.arange(size, device=linear.device) + 0.5
+    across, down = linear[:, :, 0, None, None] * pixels, linear[:, :, 1, None, None] * pixels[:, None]
+    grid = ((across + down + offset[..., None, None]) * (2 / edge) - 1).permute(0, 2, 3, 1)
     result = source.new_empty(len(source), source.shape[1], size, size, dtype=torch.float32)
     for step in level.unique().tolist():
         rows = torch.nonzero(level == step).flatten()
