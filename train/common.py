@@ -125,11 +125,13 @@ def _read_preset(parser: argparse.ArgumentParser, preset: str) -> dict[str, Any]
             continue
         if name not in actions:
             raise LirecError(f"The preset {path} sets {name}, which is no option of this script.")
+        action, items = actions[name], value if isinstance(value, list) else [value]
         try:
-            values[name] = actions[name].type(value) if actions[name].type else value
-            allowed = actions[name].choices is None or values[name] in actions[name].choices
+            items = [action.type(item) if action.type else item for item in items]
+            allowed = action.choices is None or all(item in action.choices for item in items)
         except (TypeError, ValueError):
             allowed = False
+        values[name] = items if isinstance(value, list) else items[0]
         if not allowed:
             raise LirecError(f"The preset {path} sets {name} to {value!r}, which is no value for it.")
     return values

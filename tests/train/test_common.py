@@ -115,6 +115,14 @@ def test_presets(tmp_path):
     assert (result.steps, result.learning_rate, result.channels_last) == (9, 0.5, True)
     assert result.model == {"width": 2}
 
+    parser = common.parser("Learn lines.", "line")
+    parser.add_argument("--data", nargs="+", choices=["a", "b"])
+    preset.write_text("steps = 7\ndata = ['a', 'b']\n")
+    assert common.parse(parser, ["--preset", str(preset)]).data == ["a", "b"]
+    preset.write_text("data = ['a', 'c']\n")
+    with pytest.raises(LirecError, match="sets data to"):
+        common.parse(parser, ["--preset", str(preset)])
+
 
 @pytest.mark.parametrize("content", ["speed = 1", "steps = 'many'", "mixed_precision = 'fp8'", "steps ="])
 def test_wrong_presets(tmp_path, content):
