@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from lirec.geometry.lighting import linear_to_srgb
 from lirec.geometry.mesh import vertex_normals
@@ -185,7 +185,9 @@ class HeadAssembly:
         _, part = connected_components(coo_matrix((np.ones(triangles.size), edges), (count, count)), False)
         parts = np.argsort(-np.bincount(part))  # skin, tongue, two eyeballs
         self.skin, self.tongue = np.where(part == parts[0])[0], np.where(part == parts[1])[0]
-        eyeballs = sorted((np.where(part == p)[0] for p in parts[2:4]), key=lambda i: -self.neutral[i, 0].mean())
+        eyeballs = sorted(
+            (np.where(part == p)[0] for p in parts[2:4]), key=lambda i: -self.neutral[i, 0].mean()
+        )
         self.eyeball = eyeballs[0]  # the person's left one is whole, the other is a half
         self.kept = np.sort(np.concatenate((self.skin, self.tongue)))
         renumber = np.full(count, -1)
@@ -237,9 +239,9 @@ class HeadAssembly:
         brows = [np.array([point[i][:2] for i in ids]) for ids in (range(17, 22), range(22, 27))]
         from matplotlib.path import Path as Polygon
 
-        inside = Polygon(lips).contains_points(np.c_[x, y], radius=1e-4) | Polygon(lips[::-1]).contains_points(
-            np.c_[x, y], radius=1e-4
-        )
+        inside = Polygon(lips).contains_points(np.c_[x, y], radius=1e-4) | Polygon(
+            lips[::-1]
+        ).contains_points(np.c_[x, y], radius=1e-4)
         region[is_skin & inside & (z > point[48][2] - 0.012)] = REGIONS.index("lips")
         for brow in brows:
             near = np.min(np.linalg.norm(np.c_[x, y][:, None] - brow[None], axis=2), axis=1) < 0.007
@@ -247,7 +249,9 @@ class HeadAssembly:
         ear = (np.abs(x) > 0.068) & (y < 0.03) & (y > -0.06) & (z < -0.055) & (z > -0.13)
         region[is_skin & ear] = REGIONS.index("ear")
         angle = np.abs(np.arctan2(x, z + 0.06))
-        hairline = np.interp(angle, [0, 0.5, 0.9, 1.2, 1.5, 1.9, np.pi], [0.085, 0.08, 0.05, 0.02, -0.03, -0.06, -0.06])
+        hairline = np.interp(
+            angle, [0, 0.5, 0.9, 1.2, 1.5, 1.9, np.pi], [0.085, 0.08, 0.05, 0.02, -0.03, -0.06, -0.06]
+        )
         region[is_skin & (y > hairline) & (region == 0)] = REGIONS.index("scalp")
         below = y < np.interp(np.abs(x), [0, 0.05, 0.08], [point[8][1] - 0.012, point[4][1], -0.06])
         region[is_skin & below & (z < point[8][2] - 0.01) & (region == 0)] = REGIONS.index("neck")
@@ -288,9 +292,9 @@ class HeadAssembly:
         result[self.slices["teeth_upper"]] = place_teeth(self.teeth_grid, y + 0.011, y - 0.003, z) + (
             skull - neutral_skull
         )
-        result[self.slices["teeth_lower"]] = place_teeth(self.teeth_grid, y - 0.002, y - 0.014, z - 0.0025) + (
-            jaw - neutral_jaw
-        )
+        result[self.slices["teeth_lower"]] = place_teeth(
+            self.teeth_grid, y - 0.002, y - 0.014, z - 0.0025
+        ) + (jaw - neutral_jaw)
         return result
 
     def expression(self, name: str, mean: np.ndarray) -> np.ndarray:
@@ -339,7 +343,9 @@ def cylinder_uv(points: np.ndarray) -> np.ndarray:
     return np.stack((u, v), -1)
 
 
-def texture_layout(mean: np.ndarray, triangles: np.ndarray, region: np.ndarray, dome: np.ndarray, grid: np.ndarray):
+def texture_layout(
+    mean: np.ndarray, triangles: np.ndarray, region: np.ndarray, dome: np.ndarray, grid: np.ndarray
+):
     """Texture coordinates (T, 2) and their triangles (F, 3)."""
     uv = cylinder_uv(mean)
 
@@ -371,7 +377,10 @@ def texture_layout(mean: np.ndarray, triangles: np.ndarray, region: np.ndarray, 
             if not inner[face, corner]:
                 triangles_uv[face, corner] = start + len(extra)
                 extra.append(centre)
-    skin = np.isin(region[triangles], [REGIONS.index(n) for n in ("skin", "lips", "brows", "eye_cavity", "scalp", "ear", "neck")]).all(1)
+    skin = np.isin(
+        region[triangles],
+        [REGIONS.index(n) for n in ("skin", "lips", "brows", "eye_cavity", "scalp", "ear", "neck")],
+    ).all(1)
     u = uv[triangles][..., 0]
     crossing = skin & (np.ptp(u, axis=1) > 0.5)  # the seam at the back of the head
     for face in np.where(crossing)[0]:
@@ -530,7 +539,9 @@ def add_albedo(model: MorphableModel, skins: int, seed: int) -> None:
     textures = linear_to_srgb(textures).numpy()
     flat = textures.reshape(len(textures), -1)
     mirrored = painter.mirror(torch.from_numpy(textures)).numpy().reshape(len(textures), -1)
-    mean, basis, parity = principal_components(flat, mirrored, model.config.albedo_count, np.ones(flat.shape[1]))
+    mean, basis, parity = principal_components(
+        flat, mirrored, model.config.albedo_count, np.ones(flat.shape[1])
+    )
     model.mean_albedo.copy_(torch.from_numpy(mean.reshape(3, size, size)))
     model.albedo_basis.copy_(torch.from_numpy(basis.reshape(-1, 3, size, size)))
     model.albedo_mirror.copy_(torch.from_numpy(parity))

@@ -4,7 +4,6 @@ Two sets of losses, usable together: the supervised one on rendered faces, whose
 self-supervised one on photos (`--data folder|300w-lp|celeba|ls3d|voxceleb2 --root FOLDER`).
 """
 
-
 import torch
 from torch import nn
 
@@ -79,7 +78,9 @@ class FaceProbes(nn.Module):
         size = model.config.texture_size
         texel = (v * size).long().clamp(0, size - 1) * size + (u * size).long().clamp(0, size - 1)
         self.register_buffer("mean_colour", model.mean_albedo.flatten(1)[:, texel].T, persistent=False)
-        self.register_buffer("colour", model.albedo_basis.flatten(2)[:, :, texel].transpose(1, 2), persistent=False)
+        self.register_buffer(
+            "colour", model.albedo_basis.flatten(2)[:, :, texel].transpose(1, 2), persistent=False
+        )
 
     @staticmethod
     def _texels(model, chosen):
@@ -95,11 +96,14 @@ class FaceProbes(nn.Module):
         return self.mean_colour + torch.einsum("bk,knc->bnc", coefficients, self.colour)
 
 
-def supervised_losses(output, truth: FaceBatch, turn: torch.Tensor, model: MorphableModel, probes: FaceProbes):
+def supervised_losses(
+    output, truth: FaceBatch, turn: torch.Tensor, model: MorphableModel, probes: FaceProbes
+):
     """The terms for rendered faces, each weighted; `turn (B, 3, 3)` leads from the light's camera to the crop's."""
     weights = probes.weights
-    identity, expression = (probes.displace(c, "identity") for c in (output.identity, truth.identity)), (
-        probes.displace(c, "expression") for c in (output.expression, truth.expression)
+    identity, expression = (
+        (probes.displace(c, "identity") for c in (output.identity, truth.identity)),
+        (probes.displace(c, "expression") for c in (output.expression, truth.expression)),
     )
     shape, true_shape = identity
     move, true_move = expression
@@ -156,9 +160,8 @@ def self_supervised_losses(output, photo, model: MorphableModel, embedder: nn.Mo
     terms = {
         "landmarks": 40 * losses.landmark_loss(points, photo.landmarks, size, weights),
         "render": 2 * losses.render_loss(drawn.colour, photo.image, mask),
-        "regularisation": 0.05 * losses.regularisation_loss(
-            output.identity, output.expression, output.albedo, output.light
-        ),
+        "regularisation": 0.05
+        * losses.regularisation_loss(output.identity, output.expression, output.albedo, output.light),
     }
     if embedder is not None:
         pasted = photo.image * (1 - drawn.mask) + drawn.colour * drawn.mask
@@ -200,7 +203,12 @@ def build_parser():
     add("--morphable_model", default="hub/rec-aug-net/morphable_model")
     add("--embedder", help="weights of a FaceEmbedder for the identity loss on photos")
     add("--start", help="weights to start from")
-    add("--degrade_share", type=float, default=0.8, help="share of the pictures that get blur, noise and the like")
+    add(
+        "--degrade_share",
+        type=float,
+        default=0.8,
+        help="share of the pictures that get blur, noise and the like",
+    )
     return parser
 
 
@@ -289,7 +297,9 @@ def block_out(images: torch.Tensor, dice: Dice, chance: float = 0.12) -> torch.T
     axis = torch.arange(size, device=images.device)
     inside_x = (axis >= low[:, :1]) & (axis < low[:, :1] + extent[:, :1])
     inside_y = (axis >= low[:, 1:]) & (axis < low[:, 1:] + extent[:, 1:])
-    mask = (inside_y[:, :, None] & inside_x[:, None])[:, None] & (dice.chance(chance) > 0).reshape(-1, 1, 1, 1)
+    mask = (inside_y[:, :, None] & inside_x[:, None])[:, None] & (dice.chance(chance) > 0).reshape(
+        -1, 1, 1, 1
+    )
     return torch.where(mask, dice.uniform(0, 1, 3).reshape(-1, 3, 1, 1), images)
 
 

@@ -1,4 +1,4 @@
-"""RecNet: a photo to the coefficients of the morphable model, pose, camera and light (JR2Net, "Face reconstruction")."""
+"""RecNet: a photo to model coefficients, pose, camera and light (JR2Net, "Face reconstruction")."""
 
 import math
 from dataclasses import dataclass

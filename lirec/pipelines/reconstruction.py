@@ -18,11 +18,11 @@ from lirec.models.face_detector import FaceDetector
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet, RecNetOutput
 from lirec.pipelines.base import LirecPipeline
+from lirec.pipelines.texturing import photo_texture
 from lirec.processing.crop import Crop
 from lirec.processing.detection import Detection, default_finder, overlap
 from lirec.processing.image import ImageSource, load_image, to_tensor
 from lirec.processing.mesh_export import MeshData, export_mesh
-from lirec.processing.texture import photo_texture
 
 AGREEMENT = 0.6  # overlap of a found box with that of its landmarks below which a face loses score
 
@@ -68,10 +68,14 @@ class Face:
                 "box", "landmarks", "identity", "albedo", "angles", "rotation", "translation", "intrinsics", "light"
             )
         }  # fmt: skip
-        expression = {name: round(float(v), 4) for name, v in zip(self.expression_names, self.expression, strict=True)}
+        expression = {
+            name: round(float(v), 4) for name, v in zip(self.expression_names, self.expression, strict=True)
+        }
         return {"score": round(float(self.score), 4), "expression": expression, **values}
 
-    def render(self, height: int | None = None, width: int | None = None, textured: bool = True) -> RenderOutput:
+    def render(
+        self, height: int | None = None, width: int | None = None, textured: bool = True
+    ) -> RenderOutput:
         """Draw the face where it is in the picture (all of it by default); planes (1, C, H, W), linear albedo."""
         height, width = height or self.image.shape[0], width or self.image.shape[1]
         model = self._model()
@@ -204,17 +208,23 @@ class RecAugNetPipeline(LirecPipeline):
         else:
             found = [self._given(item) for item in (boxes if many else [boxes])]
             if len(found) != len(images):
-                raise LirecError(f"There are {len(images)} pictures but boxes for {len(found)}: give one list for each.")
+                raise LirecError(
+                    f"There are {len(images)} pictures but boxes for {len(found)}: give one list for each."
+                )
         owners = [index for index, faces in enumerate(found) for _ in faces]
         detections = [face for faces in found for face in faces]
         faces = self.reconstruct([images[i] for i in owners], detections, mirror_average) if owners else []
         outputs = [
-            ReconstructionOutput(faces=[f for f, owner in zip(faces, owners, strict=True) if owner == i], image=item)
+            ReconstructionOutput(
+                faces=[f for f, owner in zip(faces, owners, strict=True) if owner == i], image=item
+            )
             for i, item in enumerate(images)
         ]
         if boxes is None:
             for output in outputs:
-                output.faces = [face for face in output.faces if face.score >= (threshold or self._threshold())]
+                output.faces = [
+                    face for face in output.faces if face.score >= (threshold or self._threshold())
+                ]
         return outputs if many else outputs[0]
 
     def detect(self, image: ImageSource, threshold: float | None = None) -> list[Detection]:
@@ -233,7 +243,9 @@ class RecAugNetPipeline(LirecPipeline):
         first = self._regress(images, crops, mirror_average=False)
         crops = [
             Crop.from_landmarks(points, crop.angle + float(angles[2]), scale)
-            for points, angles, crop in zip(self._landmarks(first, crops), first.angles.cpu(), crops, strict=True)
+            for points, angles, crop in zip(
+                self._landmarks(first, crops), first.angles.cpu(), crops, strict=True
+            )
         ]
         output = self._regress(images, crops, mirror_average)
         return self._faces(output, crops, images, detections)

@@ -110,7 +110,9 @@ def random_window(batch: FaceBatch, dice: Dice, size: int) -> tuple[FaceBatch, t
     low, high = batch.landmarks.amin(1), batch.landmarks.amax(1)
     scale = batch.image.shape[3]
     box_side = (high - low).amax(1) / scale
-    shift = ((low + high) / 2 / scale - 0.5) + dice.normal(0, 1, 2) * torch.where(loose > 0, 0.045, 0.015)[:, None]
+    shift = ((low + high) / 2 / scale - 0.5) + dice.normal(0, 1, 2) * torch.where(loose > 0, 0.045, 0.015)[
+        :, None
+    ]
     side = CROP_SCALE * box_side * torch.exp(dice.normal() * torch.where(loose > 0, 0.1, 0.04))
     angle = torch.where(loose > 0, dice.normal(0, math.radians(6)), roll + dice.normal(0, math.radians(3)))
     return look_through(batch, shift, side, angle, size)

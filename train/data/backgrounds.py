@@ -27,7 +27,9 @@ class Backgrounds:
             picture = torch.as_tensor(picture.copy()).float() / 255
             picture = picture[..., None].expand(-1, -1, 3) if picture.ndim == 2 else picture[..., :3]
             picture = picture.permute(2, 0, 1)[None]
-            bank.append(F.interpolate(picture, (size, size), mode="bilinear", antialias=True, align_corners=False))
+            bank.append(
+                F.interpolate(picture, (size, size), mode="bilinear", antialias=True, align_corners=False)
+            )
         self.bank = torch.cat(bank).to(device)
 
     def sample(self, dice: Dice, size: int) -> torch.Tensor:
@@ -54,7 +56,9 @@ class Backgrounds:
             grid = F.affine_grid(matrix, (len(from_bank), 3, size, size), align_corners=False)
             picture = F.grid_sample(self.bank[chosen], grid, padding_mode="reflection", align_corners=False)
             tint = (1 + dice.normal(0, 0.25, 3)[from_bank]).reshape(-1, 3, 1, 1)
-            picture = picture * tint * column(dice.uniform(0.4, 1.2)[from_bank]) + column(dice.normal(0, 0.1)[from_bank])
+            picture = picture * tint * column(dice.uniform(0.4, 1.2)[from_bank]) + column(
+                dice.normal(0, 0.1)[from_bank]
+            )
             result[from_bank] = picture
         self._shapes(dice, result)
         grey = result.mean(1, keepdim=True)
@@ -63,7 +67,9 @@ class Backgrounds:
         soft = torch.nonzero(dice.chance(0.5)).flatten()  # out of focus, as backgrounds are
         if len(soft):
             small = max(8, size // int(torch.randint(4, 17, (), generator=dice.generator, device=device)))
-            blurred = F.interpolate(result[soft], (small, small), mode="bilinear", antialias=True, align_corners=False)
+            blurred = F.interpolate(
+                result[soft], (small, small), mode="bilinear", antialias=True, align_corners=False
+            )
             result[soft] = F.interpolate(blurred, (size, size), mode="bicubic", align_corners=False)
         return result.clamp(0, 1)
 
@@ -78,7 +84,14 @@ class Backgrounds:
             x = (axis[None] - centre[:, :1]) / extent[:, :1]
             y = (axis[None] - centre[:, 1:]) / extent[:, 1:]
             disc = dice.chance(0.4)[:, None, None]
-            inside = torch.where(disc > 0, x[:, None] ** 2 + y[:, :, None] ** 2, torch.maximum(x[:, None].abs(), y[:, :, None].abs())) < 1
+            inside = (
+                torch.where(
+                    disc > 0,
+                    x[:, None] ** 2 + y[:, :, None] ** 2,
+                    torch.maximum(x[:, None].abs(), y[:, :, None].abs()),
+                )
+                < 1
+            )
             colour = dice.uniform(0, 1, 3).reshape(-1, 3, 1, 1)
             mask = inside[:, None] * here.reshape(-1, 1, 1, 1)
             result += mask * (colour - result)

@@ -56,7 +56,13 @@ def to_batch(faces: RenderedFaces) -> FaceBatch:
 
 
 def write_shards(
-    renderer: SyntheticFaces, folder: Path, pictures: int, shard_size: int, seed: int, batch: int, per_identity: int
+    renderer: SyntheticFaces,
+    folder: Path,
+    pictures: int,
+    shard_size: int,
+    seed: int,
+    batch: int,
+    per_identity: int,
 ) -> None:
     """Draw until `folder` holds `pictures`; a shard appears under its name only when it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +71,10 @@ def write_shards(
         if target.exists():
             continue
         images = np.lib.format.open_memmap(
-            folder / f"pictures_{seed:03d}_{shard:05d}.npy", "w+", np.uint8, (shard_size, renderer.size, renderer.size, 3)
+            folder / f"pictures_{seed:03d}_{shard:05d}.npy",
+            "w+",
+            np.uint8,
+            (shard_size, renderer.size, renderer.size, 3),
         )
         truth, start = {name: [] for name in TRUTH}, time.perf_counter()
         for first in range(0, shard_size, batch):
@@ -73,14 +82,18 @@ def write_shards(
                 min(batch, shard_size - first), (seed * 100_000 + shard) * 4096 + first,
                 pictures_per_identity=per_identity, degraded=False,
             )  # fmt: skip
-            images[first : first + batch] = (faces.clean.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
+            images[first : first + batch] = (
+                (faces.clean.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
+            )
             for name in TRUTH:
                 truth[name].append(getattr(faces, name).cpu().numpy())
         images.flush()
         partial = target.with_suffix(".partial.npz")
         np.savez(partial, **{name: np.concatenate(values) for name, values in truth.items()})
         partial.rename(target)
-        print(f"shard {shard}: {shard_size / (time.perf_counter() - start):.1f} pictures a second", flush=True)
+        print(
+            f"shard {shard}: {shard_size / (time.perf_counter() - start):.1f} pictures a second", flush=True
+        )
 
 
 class CachedFaces:
@@ -112,7 +125,9 @@ class CachedFaces:
         for truth in sorted(self.folder.glob("truth_*.npz")):
             if truth.name in self.shards or ".partial" in truth.name:
                 continue
-            pictures = np.load(self.folder / truth.name.replace("truth_", "pictures_").replace(".npz", ".npy"), mmap_mode="r")
+            pictures = np.load(
+                self.folder / truth.name.replace("truth_", "pictures_").replace(".npz", ".npy"), mmap_mode="r"
+            )
             with np.load(truth) as values:
                 self.shards[truth.name] = (pictures, {name: values[name] for name in TRUTH})
 
@@ -149,7 +164,13 @@ def main(arguments=None):
     model = MorphableModel.from_pretrained(options.model)
     renderer = SyntheticFaces(model, options.size, options.device, supersampling=1.2)
     write_shards(
-        renderer, options.output, options.pictures, options.shard_size, options.seed, options.batch, options.per_identity
+        renderer,
+        options.output,
+        options.pictures,
+        options.shard_size,
+        options.seed,
+        options.batch,
+        options.per_identity,
     )
 
 

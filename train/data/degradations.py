@@ -38,7 +38,9 @@ def jpeg(images: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
     dct = _dct_matrix(images.device)
     table = torch.tensor(LUMINANCE_TABLE, dtype=torch.float32, device=images.device)
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
-    steps = (table * scale[:, None, None]).clamp_min(1.0)[:, None] * table.new_tensor([1, 3, 3])[:, None, None]
+    steps = (table * scale[:, None, None]).clamp_min(1.0)[:, None] * table.new_tensor([1, 3, 3])[
+        :, None, None
+    ]
     steps = steps[:, :, None, None]
     coefficients = ((dct @ blocks @ dct.T) / steps).round() * steps
     planes = (dct.T @ coefficients @ dct / 255).permute(0, 1, 2, 4, 3, 5).flatten(4, 5).flatten(2, 3)
@@ -48,7 +50,9 @@ def jpeg(images: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
     return torch.stack((red, green, blue), 1).clamp(0, 1)
 
 
-def _blur(images: torch.Tensor, sigma: torch.Tensor, angle: torch.Tensor, stretch: torch.Tensor) -> torch.Tensor:
+def _blur(
+    images: torch.Tensor, sigma: torch.Tensor, angle: torch.Tensor, stretch: torch.Tensor
+) -> torch.Tensor:
     """Gaussian of its own width, direction and length for each picture: out of focus, or moved."""
     radius = 4
     grid = torch.arange(-radius, radius + 1, device=images.device, dtype=torch.float32)
@@ -59,7 +63,9 @@ def _blur(images: torch.Tensor, sigma: torch.Tensor, angle: torch.Tensor, stretc
     kernel = torch.exp(-0.5 * ((along / (sigma * stretch[:, None, None])) ** 2 + (across / sigma) ** 2))
     kernel = (kernel / kernel.sum((1, 2), keepdim=True))[:, None].repeat_interleave(3, 0)
     count, _, height, width = images.shape
-    flat = F.pad(images, (radius,) * 4, mode="replicate").reshape(1, count * 3, height + 2 * radius, width + 2 * radius)
+    flat = F.pad(images, (radius,) * 4, mode="replicate").reshape(
+        1, count * 3, height + 2 * radius, width + 2 * radius
+    )
     return F.conv2d(flat, kernel, groups=count * 3).reshape(images.shape)
 
 
@@ -92,9 +98,13 @@ def degrade(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     chosen = torch.nonzero(some(0.5)).flatten()
     if len(chosen):  # three resolutions a batch keep it batched
         for part in chosen.chunk(3):
-            share = math.exp(math.log(0.25) * torch.rand((), generator=generator, device=images.device).item())
+            share = math.exp(
+                math.log(0.25) * torch.rand((), generator=generator, device=images.device).item()
+            )
             small = max(24, round(size * share))
-            shrunk = F.interpolate(result[part], (small, small), mode="bilinear", antialias=True, align_corners=False)
+            shrunk = F.interpolate(
+                result[part], (small, small), mode="bilinear", antialias=True, align_corners=False
+            )
             shrunk = jpeg(shrunk, dice.uniform(25, 95)[part])
             result[part] = F.interpolate(shrunk, (size, size), mode="bilinear", align_corners=False)
     noise = torch.randn(images.shape, generator=generator, device=images.device)

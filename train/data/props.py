@@ -140,13 +140,17 @@ class Props:
         self.brim_shape = (4, 24)
         add("brim", grid_triangles(*self.brim_shape), self._grid_uv(*self.brim_shape), "hat", PROP)
         tube = grid_triangles(self.SIDES, self.RIM, closed=True)
-        tube = torch.cat((tube, grid_triangles(2, self.RIM, closed=True) % (2 * self.RIM)))
         for side in ("left", "right"):
             add(f"rim_{side}", tube, self._grid_uv(self.SIDES, self.RIM), "frame", PROP)
             fan = torch.stack(
-                (torch.full((self.RIM,), self.RIM), torch.arange(self.RIM), (torch.arange(self.RIM) + 1) % self.RIM), 1
+                (
+                    torch.full((self.RIM,), self.RIM),
+                    torch.arange(self.RIM),
+                    (torch.arange(self.RIM) + 1) % self.RIM,
+                ),
+                1,
             )
-            add(f"lens_{side}", fan, torch.rand(self.RIM + 1, 2), "lens", PROP, casts_shadow=False)
+            add(f"lens_{side}", fan, torch.full((self.RIM + 1, 2), 0.5), "lens", PROP, casts_shadow=False)
             add(f"temple_{side}", grid_triangles(2, 4, closed=True), self._grid_uv(2, 4), "frame", PROP)
         add("bridge", grid_triangles(2, 4, closed=True), self._grid_uv(2, 4), "frame", PROP)
         self.ball = ball().to(device)
@@ -157,7 +161,14 @@ class Props:
         for finger in range(6):
             add(f"finger_{finger}", ball_triangles, ball_uv, "hand", PROP)
         self.torso_shape = (9, 36)
-        add("torso", grid_triangles(*self.torso_shape, closed=True), self._grid_uv(*self.torso_shape), "cloth", PROP, False)
+        add(
+            "torso",
+            grid_triangles(*self.torso_shape, closed=True),
+            self._grid_uv(*self.torso_shape),
+            "cloth",
+            PROP,
+            False,
+        )
         add("throat", grid_triangles(3, 24, closed=True), self._grid_uv(3, 24), "hand", PROP, False)
         self.triangles, self.triangles_uv = torch.cat(rows), torch.cat(rows_uv)
         self.uv, self.part, self.casts = torch.cat(uv)[None], torch.cat(parts), torch.cat(casts)
@@ -214,20 +225,30 @@ class Props:
             long=long,
             curtain=dice.uniform(0, 1, 6),
             hat=hat,
-            hat_line=torch.stack(
-                (dice.uniform(0.035, 0.07), dice.uniform(-0.03, 0.04), dice.uniform(0.004, 0.03)), 1
-            ),
+            hat_line=torch.stack((dice.uniform(0.035, 0.07), dice.uniform(-0.03, 0.04), dice.uniform(0.004, 0.03)), 1),
             brim=hat * dice.chance(0.6) * dice.uniform(0.03, 0.08),
             glasses=glasses,
             dark_lenses=dice.chance(0.25),
             rims=torch.stack(
-                (dice.uniform(0.023, 0.031), dice.uniform(0.014, 0.026), dice.uniform(2, 5),
-                 dice.uniform(0.0006, 0.0028), dice.normal(-0.002, 0.002)), 1
-            ),  # fmt: skip
+                (
+                    dice.uniform(0.023, 0.031),
+                    dice.uniform(0.014, 0.026),
+                    dice.uniform(2, 5),
+                    dice.uniform(0.0006, 0.0028),
+                    dice.normal(-0.002, 0.002),
+                ),
+                1,
+            ),
             shoulders=torch.stack(
-                (dice.uniform(0.15, 0.23), dice.uniform(0.02, 0.07), dice.uniform(0.0, 0.09),
-                 dice.uniform(-0.01, 0.02), dice.uniform(0.08, 0.12)), 1
-            ),  # fmt: skip
+                (
+                    dice.uniform(0.15, 0.23),
+                    dice.uniform(0.02, 0.07),
+                    dice.uniform(0.0, 0.09),
+                    dice.uniform(-0.01, 0.02),
+                    dice.uniform(0.08, 0.12),
+                ),
+                1,
+            ),
             strip=self._paint_strip(dice, skins),
         )
 
@@ -268,9 +289,21 @@ class Props:
         fill("hat", random_colour(), zero)
         strip[:, :3, :, cell("hat")] *= 1 + 0.15 * dice.noise(height, cell("hat").stop - cell("hat").start, 3, 3)
         dark_frame = dice.uniform(0.005, 0.08)[:, None].expand(count, 3)
-        fill("frame", torch.where(dice.chance(0.7)[:, None] > 0, dark_frame, random_colour()), dice.uniform(0, 3))
+        fill(
+            "frame",
+            torch.where(dice.chance(0.7)[:, None] > 0, dark_frame, random_colour()),
+            dice.uniform(0, 3),
+        )
         fill("lens", dice.uniform(0.003, 0.05)[:, None].expand(count, 3), dice.uniform(0, 3))
-        fill("thing", torch.where(dice.chance(0.6)[:, None] > 0, dice.uniform(0.005, 0.05)[:, None].expand(count, 3), random_colour()), dice.uniform(0, 1))
+        fill(
+            "thing",
+            torch.where(
+                dice.chance(0.6)[:, None] > 0,
+                dice.uniform(0.005, 0.05)[:, None].expand(count, 3),
+                random_colour(),
+            ),
+            dice.uniform(0, 1),
+        )
         fill("hand", skins.tone * torch.exp(dice.normal(0, 0.1))[:, None], 0.3 + zero)
         return strip.clamp_(0, 3)
 
@@ -346,7 +379,9 @@ class Props:
         around = start + (2 * math.pi - 2 * start) * torch.linspace(0, 1, columns, device=self.device)
         y, around = y[:, :, None], around[:, None]
         dome = (1 - ((y - 0.005) / 0.095).clamp(0, 1) ** 2).clamp_min(0.05).sqrt()
-        radius = dome * (1.02 + 0.22 * column(volume)[..., 0]) + (flare * 4 - 1.2)[:, None, None] * (-0.02 - y).clamp_min(0)
+        radius = dome * (1.02 + 0.22 * column(volume)[..., 0]) + (flare * 4 - 1.2)[:, None, None] * (
+            -0.02 - y
+        ).clamp_min(0)
         strand = 1 + 0.06 * waves[:, None, None] * torch.sin((3 + 11 * phase)[:, None, None] * around + 30 * y)
         radius = radius.clamp_min(0.4) * strand
         points = torch.stack(
@@ -361,7 +396,9 @@ class Props:
         share = (self.shell_angle.abs() / math.pi)[None]
         line = front[:, None] * (1 - share) + back[:, None] * share
         above = self.shell_height - line
-        lift = torch.where(above > 0, 0.006 + thick[:, None] * (above / 0.04).clamp(0, 1), torch.full_like(above, -0.01))
+        lift = torch.where(
+            above > 0, 0.006 + thick[:, None] * (above / 0.04).clamp(0, 1), torch.full_like(above, -0.01)
+        )
         put("hat", scalp + outward * lift[..., None], looks.hat)
         rows, columns = self.brim_shape
         angle = torch.linspace(-1.25, 1.25, columns, device=self.device)
@@ -429,18 +466,25 @@ class Props:
         )
         anywhere = torch.stack((dice.uniform(-0.08, 0.08), dice.uniform(-0.13, 0.07), dice.uniform(0.07, 0.12)), 1)
         centre = torch.where((kind == 1)[:, None], microphone, anywhere)
-        radius = torch.where((kind == 1)[:, None], dice.uniform(0.012, 0.026)[:, None].expand(count, 3), dice.uniform(0.01, 0.05, 3))
+        radius = torch.where(
+            (kind == 1)[:, None],
+            dice.uniform(0.012, 0.026)[:, None].expand(count, 3),
+            dice.uniform(0.01, 0.05, 3),
+        )
         put("thing", centre[:, None] + self.ball * radius[:, None], ((kind == 1) | (kind == 2)).float())
         turn = torch.arange(8, device=self.device) / 8 * 2 * math.pi
         ring = torch.stack((turn.cos(), torch.zeros_like(turn), turn.sin()), 1) * radius[:, :1, None] * 0.65
-        lean = torch.stack((dice.normal(0, 0.08), torch.full((count,), -0.25, device=self.device), dice.uniform(0, 0.1)), 1)
+        lean = torch.stack(
+            (dice.normal(0, 0.08), torch.full((count,), -0.25, device=self.device), dice.uniform(0, 0.1)), 1
+        )
         handle = torch.stack((centre[:, None] + ring, centre[:, None] + ring * 0.8 + lean[:, None]), 1)
         put("handle", handle, (kind == 1).float())
 
-        spot = torch.stack((dice.uniform(-0.06, 0.06), dice.uniform(-0.14, -0.04), torch.zeros(count, device=self.device)), 1)
+        spot = torch.stack(
+            (dice.uniform(-0.06, 0.06), dice.uniform(-0.14, -0.04), torch.zeros(count, device=self.device)), 1
+        )
         spot[:, 2] = 0.035 - 0.06 * (spot[:, 0] / 0.06) ** 2 - 0.2 * (-0.08 - spot[:, 1]).clamp_min(0)
         direction = torch.pi / 2 + dice.normal(0, 0.6)
-        fingers = torch.arange(6, device=self.device)
         for index in range(6):
             if index < 4:  # fingers side by side
                 length, width = 0.035, 0.0085
@@ -451,21 +495,25 @@ class Props:
                 length, width, aside, along = 0.028, 0.010, 0.035, -0.02
             radii = torch.tensor([width, length, width * (0.8 if index != 4 else 0.45)], device=self.device)
             local = self.ball * radii + torch.tensor([aside, along, 0.0], device=self.device)
-            cosine, sine = (direction - torch.pi / 2).cos()[:, None], (direction - torch.pi / 2).sin()[:, None]
+            cosine, sine = (
+                (direction - torch.pi / 2).cos()[:, None],
+                (direction - torch.pi / 2).sin()[:, None],
+            )
             turned = torch.stack(
                 (local[:, 0] * cosine - local[:, 1] * sine, local[:, 0] * sine + local[:, 1] * cosine,
                  local[:, 2].expand(count, -1)), 2
             )  # fmt: skip
-            put(f"finger_{fingers[index]}", spot[:, None] + turned, (kind == 3).float())
+            put(f"finger_{index}", spot[:, None] + turned, (kind == 3).float())
 
     def _put_torso(self, put, dice, looks):
         """Neck and shoulders, turned less than the head that they carry."""
         count = dice.count
-        turned = dice.uniform(-0.7, 0.15, 3) * torch.tensor([0.3, 1.0, 0.6], device=self.device) * dice.normal(0, 0.7, 3)
-        relative = euler_to_matrix(turned) * torch.tensor([1.0, -1.0, -1.0], device=self.device)[:, None]  # undo the camera's flip
+        turned = dice.normal(0, 0.25, 3) * torch.tensor([0.3, 1.0, 0.6], device=self.device)
+        flip = torch.tensor([1.0, -1.0, -1.0], device=self.device)[:, None]  # of euler_to_matrix, undone
+        relative = euler_to_matrix(turned) * flip
         pivot = torch.tensor(NECK, device=self.device)
         width, slope, collar_front, collar_back, thick = looks.shoulders.unbind(1)
-        rows, columns = self.torso_shape
+        columns = self.torso_shape[1]
         around = torch.arange(columns, device=self.device) / columns * 2 * math.pi
         facing = around.cos()  # 1 in front
         profile_x = torch.tensor([0.062, 0.066, 0.09, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], device=self.device)
@@ -486,8 +534,15 @@ class Props:
         ).reshape(count, -1, 3)
         put("torso", points @ relative.transpose(1, 2) + pivot, dice.chance(0.95))
         ring = torch.arange(24, device=self.device) / 24 * 2 * math.pi
-        top, middle, bottom = ((0.05, 0.05, 0.0, 0.0), (0.056, 0.055, -0.05, 0.0), (0.10, 0.07, -0.16, 0.0))
+        rings = ((0.05, 0.05, 0.0), (0.056, 0.055, -0.05), (0.10, 0.07, -0.16))  # half axes and height
         throat = torch.stack(
-            [torch.stack((rx * ring.sin(), y0 + 0 * ring, rz * ring.cos()), 1) for rx, rz, y0, _ in (top, middle, bottom)]
+            [
+                torch.stack((rx * ring.sin(), y0 + 0 * ring, rz * ring.cos()), 1)
+                for rx, rz, y0, _ in (top, middle, bottom)
+            ]
         ).reshape(1, -1, 3)
-        put("throat", throat.expand(count, -1, -1) @ relative.transpose(1, 2) + pivot, torch.ones(count, device=self.device))
+        put(
+            "throat",
+            throat.expand(count, -1, -1) @ relative.transpose(1, 2) + pivot,
+            torch.ones(count, device=self.device),
+        )

@@ -167,7 +167,9 @@ class SkinPainter:
 
     def _pair(self, name, right_points, reach=0.02):
         for side, sign in (("right", 1), ("left", -1)):
-            points = np.asarray(right_points) * ([sign, 1, 1] if np.shape(right_points)[1] == 3 else [sign, 1])
+            points = np.asarray(right_points) * (
+                [sign, 1, 1] if np.shape(right_points)[1] == 3 else [sign, 1]
+            )
             self._store(f"{name}_{side}", *self._curve(points), reach=reach)
 
     def _curves(self):
@@ -189,7 +191,9 @@ class SkinPainter:
         temple = p[36][:2]
         for k, (dx, dy, rise) in enumerate(((-9, 3, 6), (-10, 0, 1), (-9, -3, -5))):
             start = temple + [dx * mm * 0.7, dy * mm]
-            self._pair(f"crow_{k}", [start, start + [-5 * mm, rise * 0.4 * mm], start + [-10 * mm, rise * mm]])
+            self._pair(
+                f"crow_{k}", [start, start + [-5 * mm, rise * 0.4 * mm], start + [-10 * mm, rise * mm]]
+            )
         self._pair("glabella", [[-4 * mm, 4 * mm], [-5.5 * mm, 11 * mm], [-5 * mm, 18 * mm]])
         self._store("mouth_line", *self._curve(p[[48, 60, 61, 62, 63, 64, 54]]), reach=0.01)
         for k, height in enumerate((34, 42, 51, 60)):
@@ -200,7 +204,9 @@ class SkinPainter:
         """Signed distance to a closed outline in the frontal plane, positive inside, far behind on the back."""
         outline = np.asarray(outline)[:, :2]
         closed = np.concatenate((outline, outline[:1]))
-        dense = CubicSpline(np.linspace(0, 1, len(closed)), closed, bc_type="periodic")(np.linspace(0, 1, samples))
+        dense = CubicSpline(np.linspace(0, 1, len(closed)), closed, bc_type="periodic")(
+            np.linspace(0, 1, samples)
+        )
         plane = self.position[..., :2].reshape(-1, 2)
         distance, _ = cKDTree(dense).query(plane)
         inside = Polygon(dense).contains_points(plane)
@@ -212,13 +218,14 @@ class SkinPainter:
 
         def keep_area(name, distance):
             self._store(name, np.where(distance > -0.02, -distance, 1.0), reach=0.02 + np.max(distance))
-            box, data = self.fields[name]
-            data[0].neg_()
+            self.fields[name][1][0].neg_()
 
         keep_area("lips", self._inside(p[48:60]))
         keep_area(
             "moustache",
-            self._inside([p[48], p[31] + [-2 * mm, -3 * mm, 0], p[33], p[35] + [2 * mm, -3 * mm, 0], p[54], p[51]]),
+            self._inside(
+                [p[48], p[31] + [-2 * mm, -3 * mm, 0], p[33], p[35] + [2 * mm, -3 * mm, 0], p[54], p[51]]
+            ),
         )
         low = np.array([0, -12 * mm, 0])
         keep_area(
@@ -234,7 +241,17 @@ class SkinPainter:
         top = np.interp(
             np.abs(angle),
             [0, 0.12, 0.3, 0.55, 0.9, 1.2, 1.35, 1.5, np.pi],
-            [p[33, 1] - 0.002, p[33, 1] - 0.004, p[48, 1] + 0.006, p[48, 1] - 0.004, -0.062, -0.03, 0.0, -0.08, -0.2],
+            [
+                p[33, 1] - 0.002,
+                p[33, 1] - 0.004,
+                p[48, 1] + 0.006,
+                p[48, 1] - 0.004,
+                -0.062,
+                -0.03,
+                0.0,
+                -0.08,
+                -0.2,
+            ],
         )
         beard = np.minimum(top - height, 0.03)
         keep_area("beard", np.minimum(beard, (height - (p[8, 1] - 0.03)) + 0.02))
@@ -253,7 +270,11 @@ class SkinPainter:
                 distance = np.linalg.norm(flat - flat[nearest], axis=1).reshape(value.shape)
                 value += np.exp(-((distance / radius) ** 2))
             self._spot(name, value)
-        for name, centre, radius in (("nose", p[30], 0.013), ("brow_bone", p[27] + [0, 0.035, 0], 0.035), ("chin", p[8], 0.02)):
+        for name, centre, radius in (
+            ("nose", p[30], 0.013),
+            ("brow_bone", p[27] + [0, 0.035, 0], 0.035),
+            ("chin", p[8], 0.02),
+        ):
             _, nearest = self._tree.query(centre)
             distance = np.linalg.norm(flat - flat[nearest], axis=1).reshape(self.position.shape[:2])
             self._spot(name, np.exp(-((distance / radius) ** 2)))
@@ -287,8 +308,17 @@ class SkinPainter:
         dark, middle, light = (torch.tensor(c, device=self.device) for c in
                                ((56.0, 35, 26), (165.0, 115, 88), (238.0, 203, 186)))  # fmt: skip
         shade = dice.uniform()[:, None] * 0.3 + 0.7 * dice.uniform()[:, None] ** 0.7
-        tone = torch.where(shade < 0.5, dark + (middle - dark) * shade * 2, middle + (light - middle) * (shade * 2 - 1))
-        tone = tone * torch.cat((torch.ones(count, 1, device=self.device), dice.uniform(0.94, 1.06, 1), dice.uniform(0.88, 1.1, 1)), 1)
+        tone = torch.where(
+            shade < 0.5, dark + (middle - dark) * shade * 2, middle + (light - middle) * (shade * 2 - 1)
+        )
+        tone = tone * torch.cat(
+            (
+                torch.ones(count, 1, device=self.device),
+                dice.uniform(0.94, 1.06, 1),
+                dice.uniform(0.88, 1.1, 1),
+            ),
+            1,
+        )
         tone = srgb_to_linear((tone / 255).clamp(0, 1))
         feminine = dice.chance(0.5)
         age = dice.uniform() ** 1.5
@@ -312,11 +342,17 @@ class SkinPainter:
         tinted("socket", dice.uniform(0.66, 0.85, 3), dice.uniform(0, 0.9))
         shadow = torch.tensor([0.8, 0.82, 0.9], device=self.device).expand(count, 3)
         box, field = self.fields["beard"]  # shaved beards still show
-        self._tint(skin, box, torch.sigmoid(field[0] / 0.006) * column((1 - feminine) * dice.uniform(0, 0.8)), shadow)
+        self._tint(
+            skin, box, torch.sigmoid(field[0] / 0.006) * column((1 - feminine) * dice.uniform(0, 0.8)), shadow
+        )
 
-        freckles = (dice.noise(rows, size, 3.0 * texel, 3.0 * texel) - column(dice.uniform(1.2, 2.4))).clamp(0, 1)
+        freckles = (dice.noise(rows, size, 3.0 * texel, 3.0 * texel) - column(dice.uniform(1.2, 2.4))).clamp(
+            0, 1
+        )
         spotted = column(dice.chance(0.25) * dice.uniform(0.2, 1.0))
-        skin *= 1 - 0.5 * freckles * spotted * torch.tensor([0.7, 1.0, 1.1], device=self.device).reshape(1, 3, 1, 1)
+        skin *= 1 - 0.5 * freckles * spotted * torch.tensor([0.7, 1.0, 1.1], device=self.device).reshape(
+            1, 3, 1, 1
+        )
 
         self._wrinkles(dice, skin, age)
         self._eyes_surround(dice, skin, feminine)
@@ -345,15 +381,23 @@ class SkinPainter:
         lined = dice.chance(0.2 + 0.6 * age)
         for k in range(4):
             box, mask = self._line(f"forehead_{k}", dice.uniform(0, 0.0006), dice.uniform(0.0004, 0.001))
-            wave = (0.6 + 0.4 * torch.sin(self.fields[f"forehead_{k}"][1][1] * column(dice.uniform(6, 20)))).clamp(0, 1)
-            self._tint(skin, box, mask * wave * column(lined * dice.uniform(0, 0.7) * (0.3 + 0.7 * age)), dark)
+            wave = (
+                0.6 + 0.4 * torch.sin(self.fields[f"forehead_{k}"][1][1] * column(dice.uniform(6, 20)))
+            ).clamp(0, 1)
+            self._tint(
+                skin, box, mask * wave * column(lined * dice.uniform(0, 0.7) * (0.3 + 0.7 * age)), dark
+            )
         crow = dice.chance(0.15 + 0.7 * age) * dice.uniform(0.1, 0.6)
         frown = dice.chance(0.3) * dice.uniform(0.1, 0.7)
         for side in ("left", "right"):
             for k in range(3):
-                box, mask = self._line(f"crow_{k}_{side}", torch.zeros(count, device=dice.device), dice.uniform(0.0004, 0.0009))
+                box, mask = self._line(
+                    f"crow_{k}_{side}", torch.zeros(count, device=dice.device), dice.uniform(0.0004, 0.0009)
+                )
                 self._tint(skin, box, mask * column(crow), dark)
-            box, mask = self._line(f"glabella_{side}", torch.zeros(count, device=dice.device), dice.uniform(0.0005, 0.001))
+            box, mask = self._line(
+                f"glabella_{side}", torch.zeros(count, device=dice.device), dice.uniform(0.0005, 0.001)
+            )
             self._tint(skin, box, mask * column(frown), dark)
 
     def _eyes_surround(self, dice, skin, feminine):
@@ -448,8 +492,17 @@ class SkinPainter:
 
     def _inner_parts(self, dice, canvas, gloss):
         count = dice.count
-        iris, white = dice.palette(IRIS_COLOURS), dice.uniform(0.4, 0.75)[:, None] * torch.cat(
-            (torch.ones(count, 1, device=self.device), dice.uniform(0.85, 0.97, 1), dice.uniform(0.8, 0.95, 1)), 1
+        iris, white = (
+            dice.palette(IRIS_COLOURS),
+            dice.uniform(0.4, 0.75)[:, None]
+            * torch.cat(
+                (
+                    torch.ones(count, 1, device=self.device),
+                    dice.uniform(0.85, 0.97, 1),
+                    dice.uniform(0.8, 0.95, 1),
+                ),
+                1,
+            ),
         )
         iris = iris * dice.uniform(0.6, 1.4)[:, None]
         radius, pupil, ring = dice.uniform(0.37, 0.44), dice.uniform(0.25, 0.5), dice.uniform(0.4, 0.9)
@@ -483,7 +536,12 @@ class SkinPainter:
         for name, low, high in (("tongue", 0.25, 0.5), ("mouth_cavity", 0.08, 0.3)):
             _, rows, columns, _, _ = self._island(name)
             flesh = dice.uniform(low, high)[:, None] * torch.cat(
-                (torch.ones(count, 1, device=self.device), dice.uniform(0.25, 0.42, 1), dice.uniform(0.25, 0.4, 1)), 1
+                (
+                    torch.ones(count, 1, device=self.device),
+                    dice.uniform(0.25, 0.42, 1),
+                    dice.uniform(0.25, 0.4, 1),
+                ),
+                1,
             )
             canvas[:, :, rows, columns] = column(flesh)
 
@@ -492,7 +550,7 @@ class SkinPainter:
         flipped = textures.clone()
         flipped[:, :, : self.rows] = textures[:, :, : self.rows].flip(3)
         boxes = {name: self._island(name)[1:3] for name in ISLANDS}
-        for name, source in (("eye_left", "eye_right"), ("eye_right", "eye_left"), ("teeth_upper", "teeth_upper"),
-                             ("teeth_lower", "teeth_lower"), ("tongue", "tongue"), ("mouth_cavity", "mouth_cavity")):  # fmt: skip
-            flipped[:, :, *boxes[name]] = textures[:, :, *boxes[source]].flip(3)
+        sources = {"eye_left": "eye_right", "eye_right": "eye_left"}  # all other islands are their own
+        for name, box in boxes.items():
+            flipped[:, :, *box] = textures[:, :, *boxes[sources.get(name, name)]].flip(3)
         return flipped

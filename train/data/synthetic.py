@@ -106,7 +106,9 @@ class ExpressionSampler:
         self.units += [[i] for i, n in enumerate(names) if not n.endswith(("Left", "Right")) or n in
                        ("jawLeft", "jawRight", "mouthLeft", "mouthRight")]  # fmt: skip
         self.unit_names = [self._unit_name(unit) for unit in self.units]
-        self.units = [u for u, n in zip(self.units, self.unit_names, strict=True) if not n.startswith("eyeLook")]
+        self.units = [
+            u for u, n in zip(self.units, self.unit_names, strict=True) if not n.startswith("eyeLook")
+        ]
         self.unit_names = [n for n in self.unit_names if not n.startswith("eyeLook")]
 
     def _unit_name(self, unit):
@@ -154,7 +156,10 @@ class ExpressionSampler:
     def _together(self, dice, weights, where):
         """A smile lifts cheeks and lips, a cry pulls the brows: actions that come with others."""
         for leader, followers in (
-            ("mouthSmile", {"cheekSquint": 0.7, "mouthUpperUp": 0.6, "mouthLowerDown": 0.4, "eyeSquint": 0.6}),
+            (
+                "mouthSmile",
+                {"cheekSquint": 0.7, "mouthUpperUp": 0.6, "mouthLowerDown": 0.4, "eyeSquint": 0.6},
+            ),
             ("noseSneer", {"mouthUpperUp": 0.7, "browDown": 0.5}),
             ("mouthFrown", {"mouthStretch": 0.4, "browDown": 0.4}),
         ):
@@ -245,9 +250,16 @@ class SyntheticFaces:
         person = torch.arange(people, device=self.device).repeat_interleave(pictures_per_identity)
         motions = count // identities_per_motion
         motion = self._motion(Dice(motions, generator))
-        motion = take(motion, torch.arange(motions, device=self.device).repeat_interleave(identities_per_motion))
+        motion = take(
+            motion, torch.arange(motions, device=self.device).repeat_interleave(identities_per_motion)
+        )
         faces = self._draw(
-            Dice(count, generator), identity[person], take(skins, person), take(looks, person), motion, degraded
+            Dice(count, generator),
+            identity[person],
+            take(skins, person),
+            take(looks, person),
+            motion,
+            degraded,
         )
         faces.identity_number = seed * 1_000_003 % 2**40 + person
         return faces
@@ -281,17 +293,23 @@ class SyntheticFaces:
     def _lamp(self, dice: Dice, vertices, rotation) -> Lamp:
         count = dice.count
         white = torch.ones(count, 3, device=self.device)
-        tint = white + torch.stack((dice.normal(0, 0.08), torch.zeros(count, device=self.device), dice.normal(0, 0.1)), 1)
+        tint = white + torch.stack(
+            (dice.normal(0, 0.08), torch.zeros(count, device=self.device), dice.normal(0, 0.1)), 1
+        )
         ambient = dice.uniform(0.15, 0.9)
         environment = torch.zeros(count, 9, 3, device=self.device)
         environment[:, 0] = (ambient[:, None] * tint) / 0.282095 * 0.6
-        environment[:, 1] = -0.25 * (ambient * dice.uniform(0, 1))[:, None] * tint  # the sky above: camera y is down
+        environment[:, 1] = (
+            -0.25 * (ambient * dice.uniform(0, 1))[:, None] * tint
+        )  # the sky above: camera y is down
         for _ in range(2):
             around = F.normalize(dice.normal(0, 1, 3), dim=1)
             fill = dice.uniform(0, 0.5)[:, None] * (1 + dice.normal(0, 0.12, 3))
             environment += directional_light(around, fill.clamp_min(0))
         elevation = dice.normal(28, 22).clamp(-40, 80) * (math.pi / 180)
-        azimuth = torch.where(dice.chance(0.25) > 0, dice.uniform(-120, 120), dice.normal(0, 45)) * (math.pi / 180)
+        azimuth = torch.where(dice.chance(0.25) > 0, dice.uniform(-120, 120), dice.normal(0, 45)) * (
+            math.pi / 180
+        )
         direction = torch.stack(
             (azimuth.sin() * elevation.cos(), -elevation.sin(), -azimuth.cos() * elevation.cos()), 1
         )
@@ -302,11 +320,15 @@ class SyntheticFaces:
         front = torch.tensor([0.0, 0.0, -1.0], device=self.device).expand(count, 1, 3)
         level = shade(front, environment + directional_light(direction, key)).mean((1, 2)).clamp_min(0.15)
         gain = (dice.uniform(0.5, 1.35) / level)[:, None]
-        return Lamp(environment * gain[..., None], direction, key * gain, dice.uniform(0.2, 1), dice.uniform(0.4, 3))
+        return Lamp(
+            environment * gain[..., None], direction, key * gain, dice.uniform(0.2, 1), dice.uniform(0.4, 3)
+        )
 
     # drawing ------------------------------------------------------------------------------------------------------
 
-    def _draw(self, dice: Dice, identity, skins: Skins, looks, motion: Motion, degraded: bool) -> RenderedFaces:
+    def _draw(
+        self, dice: Dice, identity, skins: Skins, looks, motion: Motion, degraded: bool
+    ) -> RenderedFaces:
         model, size = self.model, self.drawn
         head = model(identity, motion.expression)
         rotation, translation, focal = self._camera(dice, head, motion.angles)
@@ -339,11 +361,15 @@ class SyntheticFaces:
         def shrink(picture):
             if size == self.size:
                 return picture
-            return F.interpolate(picture, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
+            return F.interpolate(
+                picture, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
+            )
 
         clean = shrink(clean).clamp(0, 1)
         image = degrade(clean, dice.generator) if degraded else clean
-        points = model.landmarks(projected[:, : model.config.vertex_count], motion.angles) * (self.size / size)
+        points = model.landmarks(projected[:, : model.config.vertex_count], motion.angles) * (
+            self.size / size
+        )
         depth = torch.where(is_head[:, 0], fragments.depth, torch.zeros_like(fragments.depth))[:, None]
         return RenderedFaces(
             image=image,
@@ -384,7 +410,9 @@ class SyntheticFaces:
         total = 0
         taps = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
         for dx, dy in taps:
-            shift = torch.tensor([dx, dy], device=self.device) * (2 / size) * lamp.softness[:, None, None, None]
+            shift = (
+                torch.tensor([dx, dy], device=self.device) * (2 / size) * lamp.softness[:, None, None, None]
+            )
             seen = F.grid_sample(depth, grid + shift, padding_mode="border", align_corners=False)[:, 0, :, 0]
             total = total + ((seen - drawn[..., 2] + 0.006) / 0.004).clamp(0, 1)
         return 1 - lamp.shadow[:, None] * (1 - total / len(taps))
@@ -400,7 +428,9 @@ class SyntheticFaces:
         half = F.normalize(lamp.direction - torch.tensor([0.0, 0.0, 1.0], device=self.device), dim=1)
         sharpness = column(dice.uniform(8, 50))
         shine = column(dice.uniform(0, 0.35) * dice.chance(0.75))
-        gleam = (normal * column(half)).sum(1, keepdim=True).clamp_min(1e-4) ** sharpness * lit * gloss * shine
+        gleam = (
+            (normal * column(half)).sum(1, keepdim=True).clamp_min(1e-4) ** sharpness * lit * gloss * shine
+        )
         return albedo * (soft * occlusion + key * column(lamp.colour)) + gleam * column(lamp.colour)
 
 
@@ -409,14 +439,18 @@ def contact_sheet(faces: RenderedFaces, columns: int = 8, marks: bool = True) ->
     pictures = faces.image.clone().cpu()
     for index in range(0, len(pictures), 3 if marks else len(pictures) + 1):
         for x, y in faces.landmarks[index].round().long().tolist():
-            pictures[index, :, max(0, y - 1) : y + 1, max(0, x - 1) : x + 1] = torch.tensor([0.0, 1, 0])[:, None, None]
+            pictures[index, :, max(0, y - 1) : y + 1, max(0, x - 1) : x + 1] = torch.tensor([0.0, 1, 0])[
+                :, None, None
+            ]
     rows = len(pictures) // columns
     grid = pictures[: rows * columns].unflatten(0, (rows, columns))
     return grid.permute(2, 0, 3, 1, 4).reshape(3, rows * pictures.shape[2], columns * pictures.shape[3])
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description="Draw a contact sheet of rendered faces and measure the speed.")
+    parser = argparse.ArgumentParser(
+        description="Draw a contact sheet of rendered faces and measure the speed."
+    )
     parser.add_argument("--model", default="hub/rec-aug-net/morphable_model")
     parser.add_argument("--output", type=Path, default=Path("sheet.png"))
     parser.add_argument("--size", type=int, default=160)
@@ -435,14 +469,20 @@ def main(arguments=None):
     renderer.sample(options.pictures_per_identity * options.identities_per_motion, options.seed)
     start = time.perf_counter()
     faces = renderer.sample(
-        options.count, options.seed, options.pictures_per_identity, options.identities_per_motion, not options.clean
+        options.count,
+        options.seed,
+        options.pictures_per_identity,
+        options.identities_per_motion,
+        not options.clean,
     )
     if renderer.device.type == "cuda":
         torch.cuda.synchronize()
     elapsed = time.perf_counter() - start
     sheet = (contact_sheet(faces).permute(1, 2, 0) * 255).byte().numpy()
     Image.fromarray(sheet).save(options.output)
-    print(f"{options.count / elapsed:.1f} pictures a second on {renderer.device}, written to {options.output}")
+    print(
+        f"{options.count / elapsed:.1f} pictures a second on {renderer.device}, written to {options.output}"
+    )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ def test_truth_of_the_renderer(model, batch):
 def test_mirrored_truth(model, batch):
     flipped = mirror(batch, torch.ones(len(batch), dtype=torch.bool), model)
     inner = slice(17, 68)  # the outline's points may pick other candidates
-    torch.testing.assert_close(projected(model, flipped)[:, inner], flipped.landmarks[:, inner], atol=0.15, rtol=0)
+    torch.testing.assert_close(
+        projected(model, flipped)[:, inner], flipped.landmarks[:, inner], atol=0.15, rtol=0
+    )
 
 
 def test_window_truth(model, batch):

@@ -67,7 +67,9 @@ def photo_texture(
     grid = place / torch.tensor([width, height]) * 2 - 1
     colour = F.grid_sample(picture, grid[None], padding_mode="border", align_corners=False)[0]
 
-    towards = F.normalize(-(torch.cat((place, torch.ones_like(depth)[..., None]), 2) @ intrinsics.inverse().T), dim=2)
+    towards = F.normalize(
+        -(torch.cat((place, torch.ones_like(depth)[..., None]), 2) @ intrinsics.inverse().T), dim=2
+    )
     cosine = (normal * towards).sum(2)
     in_picture = (grid.abs() < 1).all(2)
     seen = painted & in_picture & _unhidden(projected, model.triangles, place, depth)
@@ -89,11 +91,16 @@ def photo_texture(
     result = torch.where(painted, result, model_colour)
 
     # what lies inside is seen under the face's mean light
-    mean_light = (linear_to_srgb((base * shaded).clamp(0, 1)) * weight).sum((1, 2)) / weight.sum().clamp_min(1)
+    mean_light = (linear_to_srgb((base * shaded).clamp(0, 1)) * weight).sum((1, 2)) / weight.sum().clamp_min(
+        1
+    )
     mean_base = (linear_to_srgb(base) * weight).sum((1, 2)) / weight.sum().clamp_min(1)
     gain = (mean_light / mean_base.clamp_min(0.02)).clamp(0.3, 1.3)[:, None, None]
     for u, v, w, h in ISLANDS.values():
-        box = (slice(int(v * size) - 2, int((v + h) * size) + 3), slice(int(u * size) - 2, int((u + w) * size) + 3))
+        box = (
+            slice(int(v * size) - 2, int((v + h) * size) + 3),
+            slice(int(u * size) - 2, int((u + w) * size) + 3),
+        )
         result[:, *box] = linear_to_srgb(base[:, *box]) * gain
     return (result.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
@@ -104,7 +111,9 @@ def _unhidden(projected, triangles, place, depth, pixels: int = 384) -> torch.Te
     scale = pixels / (high - low).max()
     local = torch.cat(((projected[..., :2] - low) * scale, projected[..., 2:]), 2)
     front = rasterize(local, triangles, pixels, pixels).depth[0]
-    front = -F.max_pool2d(-front.nan_to_num(posinf=1e6)[None, None], 3, 1, 1)[0, 0]  # nearest of the neighbours
+    front = -F.max_pool2d(-front.nan_to_num(posinf=1e6)[None, None], 3, 1, 1)[
+        0, 0
+    ]  # nearest of the neighbours
     index = ((place - low) * scale).long().clamp(0, pixels - 1)
     return depth < front[index[..., 1], index[..., 0]] + DEPTH_TOLERANCE
 
