@@ -538,7 +538,7 @@ class Props:
         throat = torch.stack(
             [
                 torch.stack((rx * ring.sin(), y0 + 0 * ring, rz * ring.cos()), 1)
-                for rx, rz, y0, _ in (top, middle, bottom)
+                for rx, rz, y0 in rings
             ]
         ).reshape(1, -1, 3)
         put(
