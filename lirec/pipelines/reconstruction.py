@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from diffusers.utils import BaseOutput
 
 from lirec.errors import LirecError
-from lirec.geometry import RenderOutput, euler_to_matrix, matrix_to_euler, project, render
+from lirec.geometry import RenderOutput, euler_to_matrix, linear_to_srgb, matrix_to_euler, project, render
 from lirec.models.face_detector import FaceDetector
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet, RecNetOutput
@@ -21,7 +22,7 @@ from lirec.pipelines.base import LirecPipeline
 from lirec.pipelines.texturing import photo_texture
 from lirec.processing.crop import Crop
 from lirec.processing.detection import Detection, default_finder, overlap
-from lirec.processing.image import ImageSource, load_image, to_tensor
+from lirec.processing.image import ImageSource, load_image, to_array, to_tensor
 from lirec.processing.mesh_export import MeshData, export_mesh
 
 AGREEMENT = 0.6  # overlap of a found box with that of its landmarks below which a face loses score
@@ -78,13 +79,26 @@ class Face:
     ) -> RenderOutput:
         """Draw the face where it is in the picture (all of it by default); planes (1, C, H, W), linear albedo."""
         height, width = height or self.image.shape[0], width or self.image.shape[1]
-        model = self._model()
+        model = self.model
         texture = model.albedo(torch.as_tensor(self.albedo)[None]) if textured else None
         return render(
             *self._tensors("vertices"), model.triangles, *self._tensors("rotation", "translation", "intrinsics"),
             height, width, texture=texture, uv=model.uv if textured else None,
             triangles_uv=model.triangles_uv if textured else None, light=self._tensors("light")[0],
         )  # fmt: skip
+
+    def close_up(self, size: int = 512, scale: float = 2.3) -> Face:
+        """The same face in a square part of the picture that holds its head: `scale` boxes, or `size` px, wide."""
+        x1, y1, x2, y2 = self.box.tolist()
+        edge = max(x2 - x1, y2 - y1)
+        window = Crop(((x1 + x2) / 2, (y1 + y2) / 2 - 0.2 * edge), scale * edge)  # the box ends at the brows
+        return replace(
+            self,
+            image=window.extract(self.image, size),
+            landmarks=window.to_crop(self.landmarks, size),
+            box=window.to_crop(self.box.reshape(2, 2), size).reshape(4),
+            intrinsics=(window.matrix(size) @ self.intrinsics).astype(np.float32),
+        )
 
     def overlay(self, strength: float = 0.75) -> np.ndarray:
         """(H, W, 3) uint8: the picture with the bare mesh drawn over it, lit from the camera."""
@@ -95,9 +109,20 @@ class Face:
         picture = self.image * (1 - mask) + 255 * clay * mask
         return picture.round().clip(0, 255).astype(np.uint8)
 
+    def normal_map(self) -> np.ndarray:
+        """(H, W, 4) uint8: the surface's direction, red to the right, green up, blue to the viewer; clear around."""
+        drawn = self.render(textured=False)
+        axes = torch.tensor([1.0, -1.0, -1.0])[:, None, None]
+        return to_array(torch.cat((0.5 + 0.5 * axes * drawn.normal[0], drawn.mask[0])))
+
+    def albedo_map(self) -> np.ndarray:
+        """(H, W, 4) uint8: the skin's own colour, without light, as the albedo model has it; clear around."""
+        drawn = self.render()
+        return to_array(torch.cat((linear_to_srgb(drawn.albedo[0].clamp(0, 1)), drawn.mask[0])))
+
     def mesh(self, texture_size: int = 1024, textured: bool = True) -> MeshData:
         """The mesh without expression, the 51 expressions as morph targets and the photo as texture."""
-        model = self._model()
+        model = self.model
         texture = None
         if textured:
             albedo = model.albedo(torch.as_tensor(self.albedo)[None])[0]
@@ -132,9 +157,6 @@ class Face:
             path.write_text(json.dumps(self.coefficients(), indent=1) + "\n", encoding="utf-8")
             return path
         return export_mesh(path, self.mesh(texture_size))
-
-    def _model(self) -> MorphableModel:
-        return self.model if self.model.device.type == "cpu" else self.model.to("cpu")
 
     def _tensors(self, *names: str) -> list[torch.Tensor]:
         return [torch.as_tensor(getattr(self, name), dtype=torch.float32)[None] for name in names]
@@ -299,6 +321,9 @@ class RecAugNetPipeline(LirecPipeline):
         points = self._landmarks(output, crops)
         rotations = euler_to_matrix(output.angles).cpu().numpy()
         values = {name: output[name].cpu().numpy() for name in output}
+        model = self.morphable_model
+        if model.device.type != "cpu" or model.dtype != torch.float32:
+            model = copy.deepcopy(model).to("cpu").float()  # faces outlive the pipeline, and are drawn on the CPU
         faces = []
         for i, (crop, image, detection) in enumerate(zip(crops, images, detections, strict=True)):
             rotation, translation, intrinsics = crop.to_image_camera(
@@ -322,7 +347,7 @@ class RecAugNetPipeline(LirecPipeline):
                     score=detection.score * agreement if detection.score < 1 else 1.0,
                     expression_names=self.expression_names,
                     image=image,
-                    model=self.morphable_model,
+                    model=model,
                 )
             )
         return faces

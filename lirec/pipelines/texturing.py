@@ -122,7 +122,9 @@ def _soften(weight: torch.Tensor, radius: int) -> torch.Tensor:
     """Fade a mask out towards its edge, inwards."""
     if radius < 1:
         return weight
-    blurred = F.avg_pool2d(weight[None, None], 2 * radius + 1, 1, radius)[0, 0]
+    width = 2 * radius + 1  # rows, then columns: the same mean as of a square, in a fraction of the time
+    blurred = F.avg_pool2d(weight[None, None], (width, 1), 1, (radius, 0))
+    blurred = F.avg_pool2d(blurred, (1, width), 1, (0, radius))[0, 0]
     return weight * ((blurred - 0.5) * 2).clamp(0, 1)
 
 
