@@ -26,6 +26,8 @@ from lirec.processing.image import ImageSource, load_image, to_array, to_tensor
 from lirec.processing.mesh_export import MeshData, export_mesh
 
 AGREEMENT = 0.6  # overlap of a found box with that of its landmarks below which a face loses score
+COOL = (0.80, 0.88, 1.0)  # the bare mesh over a photo, sRGB
+CLAY = (0.78, 0.74, 0.70)  # and by itself
 
 
 @dataclass
@@ -104,7 +106,7 @@ class Face:
         """(H, W, 3) uint8: the picture with the bare mesh drawn over it, lit from the camera."""
         drawn = self.render(textured=False)
         facing = (-drawn.normal[0, 2]).clamp(0, 1)
-        clay = (0.25 + 0.7 * facing)[..., None].numpy() * np.array([0.80, 0.88, 1.0])
+        clay = (0.25 + 0.7 * facing)[..., None].numpy() * np.array(COOL)
         mask = strength * drawn.mask[0, 0, ..., None].numpy()
         picture = self.image * (1 - mask) + 255 * clay * mask
         return picture.round().clip(0, 255).astype(np.uint8)
@@ -121,7 +123,7 @@ class Face:
         return to_array(torch.cat((linear_to_srgb(drawn.albedo[0].clamp(0, 1)), drawn.mask[0])))
 
     def mesh(self, texture_size: int = 1024, textured: bool = True) -> MeshData:
-        """The mesh without expression, the 51 expressions as morph targets and the photo as texture."""
+        """The mesh without expression, the 51 expressions as morph targets, and the photo as texture or clay."""
         model = self.model
         texture = None
         if textured:
@@ -138,6 +140,7 @@ class Face:
             triangles_uv=model.triangles_uv.numpy(),
             texture=texture,
             morph_targets=model.expression_basis.numpy(),
+            colours=None if textured else np.tile(np.float32(CLAY), (len(neutral), 1)),
             morph_names=self.expression_names,
             morph_weights=self.expression,
         )

@@ -53,6 +53,15 @@ def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     raise LirecError(f"A picture is a path, bytes, a PIL image, a numpy array or a torch tensor, not {kind}.")
 
 
+def shrink(image: np.ndarray, longest: int) -> np.ndarray:
+    """A picture (H, W, 3) uint8 brought down to `longest` px along its longer edge, or as it is if not above."""
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1)
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
+
+
 def to_tensor(image: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
     """(H, W, 3) or (B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1]."""
     tensor = torch.from_numpy(np.ascontiguousarray(image)).to(device)
