@@ -154,7 +154,9 @@ class ExpressionSampler:
         return weights
 
     def _together(self, dice, weights, where):
-        """A smile lifts cheeks and lips, a cry pulls the brows: actions that come with others."""
+        """A smile lifts cheeks and lips, lips close over an open jaw: actions that come with others."""
+        jaw = weights[:, self.index["jawOpen"]]
+        weights[:, self.index["mouthClose"]] = jaw * dice.chance(0.3) * dice.uniform(0, 1)
         for leader, followers in (
             (
                 "mouthSmile",

@@ -1,0 +1,159 @@
+"""Rendered faces: seeded, varied, and true to what they say of themselves."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lirec.errors import LirecError
+from lirec.geometry import linear_to_srgb, project, rasterize, shade
+from lirec.models.morphable_model import MorphableModel
+from lirec.models.weights import load_model
+from train.data import synthetic
+from train.data.cache import CachedFaces, write_shards
+from train.data.degradations import degrade, jpeg
+from train.data.skins import Dice, SkinPainter
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(MorphableModel, "hub/rec-aug-net/morphable_model")
+
+
+@pytest.fixture(scope="module")
+def renderer(model):
+    return synthetic.SyntheticFaces(model, 96, supersampling=1.0)
+
+
+@pytest.fixture(scope="module")
+def faces(renderer):
+    return renderer.sample(24, 7)
+
+
+def test_shapes_and_ranges(faces):
+    for name in ("image", "clean", "mask", "skin", "foreground"):
+        plane = getattr(faces, name)
+        assert plane.shape[2:] == (96, 96) and torch.isfinite(plane).all(), name
+        assert plane.min() >= 0 and plane.max() <= 1, name
+    assert faces.expression.shape == (24, 51) and faces.expression.min() >= 0 and faces.expression.max() <= 1
+    assert faces.light.shape == (24, 9, 3) and faces.landmarks.shape == (24, 68, 2)
+
+
+def test_same_seed_same_pictures(renderer, faces):
+    again = renderer.sample(24, 7)
+    assert torch.equal(again.image, faces.image) and torch.equal(again.identity, faces.identity)
+    other = renderer.sample(24, 8)
+    assert not torch.equal(other.identity, faces.identity)
+
+
+def test_faces_differ_from_each_other(faces):
+    tone = (faces.clean * faces.skin).sum((2, 3)) / faces.skin.sum((2, 3)).clamp_min(1)
+    assert tone.std(0).min() > 0.1  # from dark to light
+    assert faces.angles[:, 1].abs().max() > 1.0  # far turned
+    assert (faces.image - faces.clean).abs().mean((1, 2, 3)).median() > 0.005
+
+
+def test_landmarks_fill_the_crop(faces):
+    box = torch.cat((faces.landmarks.amin(1), faces.landmarks.amax(1)), 1)
+    share = (box[:, 2:] - box[:, :2]).amax(1) / 96
+    assert (share - 1 / synthetic.BOX_SCALE).abs().max() < 0.2
+    assert ((box[:, :2] + box[:, 2:]) / 2 / 96 - 0.5).abs().max() < 0.1
+
+
+def test_mask_is_where_the_mesh_is(model, faces):
+    camera = torch.zeros(24, 3, 3)
+    camera[:, 0, 0] = camera[:, 1, 1] = faces.focal * 96
+    camera[:, :2, 2], camera[:, 2, 2] = 48, 1
+    vertices = model(faces.identity, faces.expression)
+    seen = rasterize(
+        project(vertices, faces.rotation, faces.translation, camera), model.triangles, 96, 96
+    ).triangle.ge(0)
+    assert not (faces.mask[:, 0].bool() & ~seen).any()  # hair and hands may hide more, never less
+    assert (faces.foreground >= faces.mask - 1e-6).all()
+    assert (faces.depth[faces.mask > 0] > 0.2).all()
+
+
+def test_light_explains_the_picture(model, renderer):
+    """Albedo under the truth's light is nearer to the picture than under any other face's light."""
+    faces = renderer.sample(16, 11, degraded=False)
+    normals = faces.normal.permute(0, 2, 3, 1)
+    tone = (faces.clean * faces.skin).sum((2, 3)) / faces.skin.sum((2, 3)).clamp_min(1)
+
+    def error(light):
+        lit = linear_to_srgb(shade(normals, light).clamp(0, 4).permute(0, 3, 1, 2))
+        scale = (lit * faces.skin).sum((2, 3)) / faces.skin.sum((2, 3)).clamp_min(1)
+        lit = lit * (tone / scale.clamp_min(1e-3))[..., None, None]
+        return ((lit - faces.clean).abs().mean(1, keepdim=True) * faces.skin).sum() / faces.skin.sum()
+
+    assert error(faces.light) < 0.85 * error(faces.light.roll(1, 0))
+
+
+def test_pictures_of_one_person(renderer):
+    faces = renderer.sample(8, 3, pictures_per_identity=4)
+    assert torch.equal(faces.identity[0], faces.identity[3])
+    assert not torch.equal(faces.identity[3], faces.identity[4])
+    assert not torch.equal(faces.expression[0], faces.expression[1])
+    assert faces.identity_number.unique().tolist() == sorted({*faces.identity_number.tolist()})
+    assert len(faces.identity_number.unique()) == 2
+
+
+def test_people_in_one_motion(renderer):
+    faces = renderer.sample(8, 3, identities_per_motion=4)
+    assert torch.equal(faces.expression[0], faces.expression[3]) and torch.equal(faces.angles[0], faces.angles[3])
+    assert not torch.equal(faces.identity[0], faces.identity[1])
+    with pytest.raises(ValueError, match="multiple"):
+        renderer.sample(7, 0, identities_per_motion=2)
+
+
+def test_every_expression_is_drawn_strongly(model):
+    sampler = synthetic.ExpressionSampler(model.expression_names)
+    weights = sampler.sample(Dice(4000, torch.Generator().manual_seed(0)))
+    strong = (weights > 0.5).float().mean(0)
+    rare = {name for name, share in zip(model.expression_names, strong, strict=True) if share < 0.015}
+    assert rare <= {"mouthClose"}  # never above jawOpen
+    one_sided = (weights[:, model.expression_names.index("eyeBlinkLeft")] > 0.6) & (
+        weights[:, model.expression_names.index("eyeBlinkRight")] < 0.1
+    )
+    assert one_sided.any()
+    jaw, close = (weights[:, model.expression_names.index(name)] for name in ("jawOpen", "mouthClose"))
+    assert (close <= jaw + 1e-6).all()
+
+
+def test_skins_mirror(model):
+    painter = SkinPainter(model, 128)
+    skins = painter.sample(12, torch.Generator().manual_seed(0))
+    twice = painter.mirror(painter.mirror(skins.albedo))
+    assert torch.equal(twice, skins.albedo)
+    assert (skins.bearded != skins.albedo).any()
+
+
+def test_jpeg_loses_more_at_low_quality():
+    picture = F.interpolate(torch.rand(1, 3, 12, 12), (50, 50), mode="bilinear").expand(2, -1, -1, -1)
+    loss = (jpeg(picture, torch.tensor([95.0, 15.0])) - picture).abs().mean((1, 2, 3))
+    assert 1e-4 < loss[0] < loss[1] < 0.1
+
+
+def test_degradation_is_seeded():
+    picture = torch.rand(6, 3, 40, 40)
+    first, second = (degrade(picture, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, second) and not torch.equal(first, picture)
+
+
+def test_cache_gives_what_was_drawn(renderer, tmp_path):
+    write_shards(renderer, tmp_path, 16, 8, seed=2, batch=4, per_identity=2)
+    batch = next(iter(CachedFaces(tmp_path, 6, people=2)))
+    assert batch.image.shape == (6, 3, 96, 96)
+    assert torch.equal(batch.identity[0], batch.identity[1])
+    pictures = [p.name for p in tmp_path.iterdir()]
+    write_shards(renderer, tmp_path, 16, 8, seed=2, batch=4, per_identity=2)  # nothing is left to do
+    assert sorted(pictures) == sorted(p.name for p in tmp_path.iterdir())
+
+
+def test_empty_cache_says_what_to_do(tmp_path):
+    with pytest.raises(LirecError, match=r"train\.data\.cache"):
+        CachedFaces(tmp_path, 4)
+
+
+def test_contact_sheet_command(tmp_path, capsys):
+    synthetic.main(["--output", str(tmp_path / "sheet.png"), "--count", "8", "--size", "48"])
+    assert (tmp_path / "sheet.png").stat().st_size > 5000
+    assert "pictures a second" in capsys.readouterr().out
