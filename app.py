@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 WEIGHTS = os.environ.get("LIREC_WEIGHTS") or HERE / "hub" / "rec-aug-net"  # a folder, or an id on the Hub
-EXAMPLES = ("astronaut", "rendered_red_hair", "rendered_beard", "rendered_black_hair", "rendered_three")
+EXAMPLES = ("astronaut", "rendered_red_hair", "rendered_beard", "rendered_black_hair", "rendered_four")
 LONGEST_EDGE = 2048  # px; larger photos are shrunk: a face's texture has no more pixels
 LARGEST_FILE = "30mb"
 KEPT_SECONDS = 1800  # what visitors gave and got is deleted after this time
@@ -243,7 +243,8 @@ FOOTER = (
 )
 
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: auto; }
+.gradio-container { max-width: 1280px !important; margin: auto; }
+.gradio-container > main, .gradio-container .wrap { width: 100%; }
 #title h1 { font-size: 2.1rem; letter-spacing: -0.02em; margin: 0.4rem 0 0.1rem; }
 #title p { font-size: 1.05rem; color: var(--body-text-color-subdued); }
 #footer p { font-size: 0.85rem; color: var(--body-text-color-subdued); text-align: center; }

@@ -14,6 +14,7 @@ import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from skimage.measure import points_in_poly
 
 from lirec.geometry.lighting import linear_to_srgb
 from lirec.geometry.mesh import vertex_normals
@@ -237,11 +238,7 @@ class HeadAssembly:
         x, y, z = (np.pad(kept[:, axis], (0, self.count - len(kept))) for axis in range(3))
         lips = np.array([point[i][:2] for i in range(48, 60)])
         brows = [np.array([point[i][:2] for i in ids]) for ids in (range(17, 22), range(22, 27))]
-        from matplotlib.path import Path as Polygon
-
-        inside = Polygon(lips).contains_points(np.c_[x, y], radius=1e-4) | Polygon(
-            lips[::-1]
-        ).contains_points(np.c_[x, y], radius=1e-4)
+        inside = points_in_poly(np.c_[x, y], lips)
         region[is_skin & inside & (z > point[48][2] - 0.012)] = REGIONS.index("lips")
         for brow in brows:
             near = np.min(np.linalg.norm(np.c_[x, y][:, None] - brow[None], axis=2), axis=1) < 0.007

@@ -90,10 +90,20 @@ class Face:
         )  # fmt: skip
 
     def close_up(self, size: int = 512, scale: float = 2.3) -> Face:
-        """The same face in a square part of the picture that holds its head: `scale` boxes, or `size` px, wide."""
+        """The same face in a square part of the picture that holds its head, drawn `size` px wide.
+
+        The part is `scale` times the face box wide, less where the picture has no more.
+        """
         x1, y1, x2, y2 = self.box.tolist()
         edge = max(x2 - x1, y2 - y1)
-        window = Crop(((x1 + x2) / 2, (y1 + y2) / 2 - 0.2 * edge), scale * edge)  # the box ends at the brows
+        height, width = self.image.shape[:2]
+        side = min(scale * edge, max(1.3 * edge, min(height, width)))
+        middle = (x1 + x2) / 2, (y1 + y2) / 2 - 0.2 * edge  # the box ends at the brows
+        inside = (
+            min(max(m, side / 2), length - side / 2) if side <= length else m
+            for m, length in zip(middle, (width, height), strict=True)
+        )
+        window = Crop(tuple(inside), side)
         return replace(
             self,
             image=window.extract(self.image, size),

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib.path import Path as Polygon
 from scipy.interpolate import CubicSpline
 from scipy.spatial import cKDTree
+from skimage.measure import points_in_poly
 
 from lirec.geometry.lighting import srgb_to_linear
 from lirec.geometry.rasterizer import interpolate, rasterize
@@ -209,7 +209,7 @@ class SkinPainter:
         )
         plane = self.position[..., :2].reshape(-1, 2)
         distance, _ = cKDTree(dense).query(plane)
-        inside = Polygon(dense).contains_points(plane)
+        inside = points_in_poly(plane, dense)
         signed = np.where(inside, distance, -distance).reshape(self.position.shape[:2])
         return np.where(self.front, signed, -1.0)
 
