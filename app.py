@@ -9,7 +9,6 @@ import sys
 import tempfile
 import threading
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
 
     from lirec import RecAugNetPipeline
     from lirec.pipelines.reconstruction import Face
-    from lirec.processing.mesh_export import MeshData
 
 HERE = Path(__file__).resolve().parent
 WEIGHTS = os.environ.get("LIREC_WEIGHTS") or HERE / "hub" / "rec-aug-net"  # a folder, or an id on the Hub
-EXAMPLES = ("astronaut", "rendered_red_hair", "rendered_beard", "rendered_black_hair", "rendered_four")
+EXAMPLES = ("astronaut", "rendered_long_hair", "rendered_beard", "rendered_open_mouth", "rendered_four")
 LONGEST_EDGE = 2048  # px; larger photos are shrunk: a face's texture has no more pixels
 LARGEST_FILE = "30mb"
 KEPT_SECONDS = 1800  # what visitors gave and got is deleted after this time
@@ -63,157 +61,136 @@ def find_faces(image: np.ndarray) -> list[Face]:
 # 3D reconstruction ----------------------------------------------------------------------------------------------------
 
 
-class Photo(gr.Image):
+def photo_input(**settings) -> gr.Image:
     """A picture whose file is handed on as it came, so that lirec reads it, and says what is wrong with it."""
-
-    is_template = True
-
-    def preprocess(self, payload):
-        if payload is None or not payload.path:
-            return super().preprocess(payload)
-        return payload.path
-
-
-@dataclass
-class Shown:
-    """What the viewer shows: kept for a change of its style."""
-
-    face: Face
-    mesh: MeshData
+    photo = gr.Image(type="filepath", sources=["upload", "webcam", "clipboard"], **settings)
+    decode = photo.preprocess  # of what is no file but text
+    photo.preprocess = lambda data: data.path if data and data.path else decode(data)
+    return photo
 
 
 def reconstruction_tab() -> None:
     """A photo becomes a 3D face."""
-    faces, shown = (gr.State(time_to_live=KEPT_SECONDS) for _ in range(2))
+    faces, folder = (gr.State(time_to_live=KEPT_SECONDS) for _ in range(2))
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=320):
-            photo = Photo(
-                label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=400, elem_id="photo"
-            )
+            photo = photo_input(label="Photo", height=400, elem_id="photo")
             start = gr.Button("Make it 3D", variant="primary", size="lg", elem_id="start")
+            picker = gr.Gallery(
+                label="Several faces: choose one", visible=False, columns=4, height=165, object_fit="cover",
+                allow_preview=False, interactive=False, buttons=[], elem_id="picker",
+            )  # fmt: skip
             gr.Examples(
                 [[str(HERE / "examples" / f"{name}.jpg")] for name in EXAMPLES],
                 photo,
                 label="Or try one of these",
                 cache_examples=False,
+                elem_id="examples",
             )
-            picker = gr.Gallery(
-                label="Several faces: choose one", visible=False, columns=4, height=190, object_fit="cover",
-                allow_preview=False, interactive=False, buttons=[], elem_id="picker",
-            )  # fmt: skip
         with gr.Column(scale=6, min_width=320):
             viewer = gr.Model3D(
-                label="3D face: drag to turn, scroll to zoom", height=480, interactive=False, elem_id="viewer",
+                label="3D face: drag to turn", height=480, interactive=False, elem_id="viewer",
                 clear_color=(0.93, 0.94, 0.96, 1.0),
             )  # fmt: skip
-            with gr.Column(visible=False) as under_viewer:
-                style = gr.Radio([TEXTURED, CLAY], value=TEXTURED, show_label=False, container=False, elem_id="style")
-                with gr.Row(elem_id="downloads"):
+            with gr.Column(visible=False) as beside_photo:
+                with gr.Row(elem_id="actions"):
+                    style = gr.Radio(
+                        [TEXTURED, CLAY], value=TEXTURED, show_label=False, container=False, scale=0, min_width=230,
+                        elem_id="style",
+                    )  # fmt: skip
                     downloads = [
-                        gr.DownloadButton(label, size="md", min_width=120, elem_id=f"download-{label.lower()}")
+                        gr.DownloadButton(f"↓ {label}", size="md", min_width=72, elem_id=f"download-{label.lower()}")
                         for label in ("GLB", "OBJ", "PLY", "JSON")
                     ]
-    with gr.Column(visible=False) as details:
-        with gr.Row():
-            overlay, normals, albedo = (
-                gr.Image(label=label, format="png", height=320, min_width=260, buttons=["download", "fullscreen"],
-                         interactive=False, elem_id=label.split()[-1].lower())
-                for label in ("Mesh overlay", "Surface normals", "Skin albedo")
-            )  # fmt: skip
+                with gr.Row():
+                    overlay, normals, albedo = (
+                        gr.Image(label=label, format="png", height=230, min_width=180, interactive=False,
+                                 buttons=["download", "fullscreen"], elem_id=label.lower())
+                        for label in ("Overlay", "Normals", "Albedo")
+                    )  # fmt: skip
+    with gr.Column(visible=False) as below:
         bars = gr.HTML(elem_id="expressions")
 
-    sections = (under_viewer, details)
+    sections = (beside_photo, below)
     results = (viewer, overlay, normals, albedo, bars, *downloads)
 
-    def show(face: Face, style: str):
-        close_up, mesh = face.close_up(), face.mesh()
-        with tempfile.TemporaryDirectory() as folder:
-            files = write_files(Path(folder), face, mesh)
-            yield {
-                shown: Shown(face, mesh),
-                viewer: view_file(Path(folder), style, Shown(face, mesh)),
-                overlay: close_up.overlay(),
-                normals: close_up.normal_map(),
-                albedo: close_up.albedo_map(),
-                bars: expression_bars(dict(zip(face.expression_names, face.expression, strict=True))),
-                **dict(zip(downloads, map(str, files), strict=True)),
-                **{section: gr.update(visible=True) for section in sections},
-            }
+    # Plain functions, not generators: a viewer that gets its first file twice in a row stays empty.
+    def show(face: Face, style: str) -> dict:
+        close_up = face.close_up()
+        files = FaceFiles(face)
+        return {
+            folder: files,
+            viewer: files.view(style),
+            overlay: close_up.overlay(),
+            normals: close_up.normal_map(),
+            albedo: close_up.albedo_map(),
+            bars: expression_bars(dict(zip(face.expression_names, face.expression, strict=True))),
+            **dict(zip(downloads, files.downloads(), strict=True)),
+            **{section: gr.update(visible=True) for section in sections},
+        }
 
-    def reconstruct(path: str | None, style: str):
+    def reconstruct(path: str | None, style: str) -> dict:
+        # Warnings and not errors: what was made before stays in view.
         if path is None:
             gr.Warning(NO_PICTURE, title="No picture")
-            yield gr.skip()
-            return
+            return {faces: gr.skip()}
         from lirec.processing.image import load_image, shrink
 
-        # A warning and not an error: what was made before stays in view.
         try:
             found = find_faces(shrink(load_image(Path(path).read_bytes()), LONGEST_EDGE))
         except LirecError as error:
-            gr.Warning(str(error), title="This did not work")
-            yield gr.skip()
-            return
+            gr.Warning(html.escape(str(error)), title="This did not work")
+            return {faces: gr.skip()}
         if not found:
             gr.Warning(NO_FACE, title="No face")
-            yield gr.skip()
-            return
+            return {faces: gr.skip()}
         several = len(found) > 1
-        thumbnails = [(face.close_up(160).image, f"Face {i}") for i, face in enumerate(found, 1)] if several else None
-        for update in show(found[0], style):
-            yield {
-                faces: found,
-                picker: gr.Gallery(thumbnails, visible=several, selected_index=0 if several else None),
-                **update,
-            }
+        thumbnails = [(face.close_up(160).image, str(i)) for i, face in enumerate(found, 1)] if several else None
+        choice = gr.Gallery(thumbnails, visible=several, selected_index=0 if several else None)
+        return {faces: found, picker: choice, **show(found[0], style)}
 
-    def reconstruct_new(path: str | None, style: str):
-        yield from reconstruct(path, style) if path is not None else iter((gr.skip(),))
+    def reconstruct_new(path: str | None, style: str) -> dict:
+        return {faces: gr.skip()} if path is None else reconstruct(path, style)
 
-    def choose(found: list | None, style: str, event: gr.SelectData):
-        if found:
-            yield from show(found[event.index], style)
-        else:
-            yield gr.skip()
+    def choose(found: list | None, style: str, event: gr.SelectData) -> dict:
+        return show(found[event.index], style) if found else {faces: gr.skip()}
 
-    def restyle(style: str, seen: Shown | None):
-        if seen is None:
-            yield gr.skip()
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            yield view_file(Path(folder), style, seen)
+    def restyle(style: str, files: FaceFiles | None):
+        return files.view(style) if files else gr.skip()
 
-    outputs = [faces, shown, picker, *results, *sections]
+    outputs = [faces, folder, picker, *results, *sections]
     every = {"outputs": outputs, "show_progress_on": viewer, "concurrency_limit": 2}
     start.click(reconstruct, [photo, style], api_name="reconstruct", **every)
     photo.change(reconstruct_new, [photo, style], api_name=False, trigger_mode="always_last", **every)
     picker.select(choose, [faces, style], api_name=False, **every)
-    style.change(restyle, [style, shown], viewer, api_name=False)
+    style.change(restyle, [style, folder], viewer, api_name=False)
 
 
-def write_files(folder: Path, face: Face, mesh: MeshData) -> list[Path]:
-    """Everything there is to download: GLB; OBJ with its material and texture in a ZIP; PLY; coefficients."""
-    from lirec.processing.mesh_export import export_mesh
+class FaceFiles:
+    """A face as files, in a folder that goes when this object does."""
 
-    archive = folder / "face_obj.zip"
-    export_mesh(folder / "face.obj", mesh)
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        for ending in (".obj", ".mtl", ".png"):
-            file.write(folder / f"face{ending}", f"face{ending}")
-    return [
-        export_mesh(folder / "face.glb", mesh),
-        archive,
-        export_mesh(folder / "face.ply", mesh),
-        face.save(folder / "face.json"),
-    ]
+    def __init__(self, face: Face):
+        from lirec.processing.mesh_export import export_mesh
 
+        self._folder = tempfile.TemporaryDirectory(prefix="lirec-", ignore_cleanup_errors=True)
+        self._path = Path(self._folder.name)
+        mesh = face.mesh()
+        for ending in ("glb", "obj", "ply"):
+            export_mesh(self._path / f"face.{ending}", mesh)
+        with zipfile.ZipFile(self._path / "face_obj.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for ending in ("obj", "mtl", "png"):
+                archive.write(self._path / f"face.{ending}", f"face.{ending}")
+        face.save(self._path / "face.json")
+        export_mesh(self._path / f"{TEXTURED}.glb", mesh, unlit=True)
+        export_mesh(self._path / f"{CLAY}.glb", face.mesh(textured=False))
 
-def view_file(folder: Path, style: str, shown: Shown) -> str:
-    """The file that the viewer shows."""
-    from lirec.processing.mesh_export import export_mesh
+    def view(self, style: str) -> str:
+        """The file for the viewer: the photo's own light is in the texture, clay is lit there."""
+        return str(self._path / f"{style}.glb")
 
-    mesh = shown.mesh if style == TEXTURED else shown.face.mesh(textured=False)
-    return str(export_mesh(folder / f"{style.lower()}.glb", mesh, unlit=style == TEXTURED))
+    def downloads(self) -> list[str]:
+        """GLB; OBJ with its material and texture in a ZIP; PLY; coefficients as JSON."""
+        return [str(self._path / name) for name in ("face.glb", "face_obj.zip", "face.ply", "face.json")]
 
 
 def expression_bars(expression: dict[str, float]) -> str:
@@ -244,11 +221,12 @@ FOOTER = (
 
 CSS = """
 .gradio-container { max-width: 1280px !important; margin: auto; }
-.gradio-container > main, .gradio-container .wrap { width: 100%; }
 #title h1 { font-size: 2.1rem; letter-spacing: -0.02em; margin: 0.4rem 0 0.1rem; }
 #title p { font-size: 1.05rem; color: var(--body-text-color-subdued); }
 #footer p { font-size: 0.85rem; color: var(--body-text-color-subdued); text-align: center; }
 #expressions h3 { font-size: 0.95rem; font-weight: 600; margin: 0 0 0.6rem; }
+#picker .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)); padding-top: 1.6rem; }
+@media (max-width: 640px) { #style { flex-basis: 100%; } }
 .bars { columns: 3 250px; column-gap: 2rem; }
 .bar { display: grid; grid-template-columns: 9.5rem 1fr 2.2rem; gap: 0.6rem; align-items: center;
        break-inside: avoid; font-size: 0.8rem; line-height: 1.45rem; }

@@ -126,10 +126,11 @@ def supervised_losses(
     paint = ((colour - true_colour).abs().mean(-1) * probes.on_skin).mean()
     return {
         "points": 60 * (distance * weights).mean(),
-        "identity": 500 * losses.vertex_loss(shape, true_shape, weights),
-        "expression": 600 * losses.vertex_loss(move, true_move, weights),
+        "identity": 0.15 * squared_millimetres(shape - true_shape, weights),
+        "expression": 0.3 * squared_millimetres(move - true_move, weights),
         "identity_coefficients": 0.25 * losses.coefficient_loss(output.identity, truth.identity),
-        "expression_coefficients": 12 * losses.expression_loss(output.expression, truth.expression),
+        "expression_coefficients": 40 * losses.coefficient_loss(output.expression, truth.expression),
+        "activation": 4 * losses.expression_loss(output.expression, truth.expression),
         "rotation": 2 * losses.rotation_loss(rotation, true_rotation),
         "scale": 2 * losses.scale_loss(output.translation, output.focal, truth.translation, truth.focal),
         "focal": 0.1 * losses.focal_loss(output.focal, truth.focal),
