@@ -226,6 +226,7 @@ CSS = """
 #footer p { font-size: 0.85rem; color: var(--body-text-color-subdued); text-align: center; }
 #expressions h3 { font-size: 0.95rem; font-weight: 600; margin: 0 0 0.6rem; }
 #picker .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)); padding-top: 1.6rem; }
+#actions button { white-space: nowrap; padding-inline: 0.5rem; }
 @media (max-width: 640px) { #style { flex-basis: 100%; } }
 .bars { columns: 3 250px; column-gap: 2rem; }
 .bar { display: grid; grid-template-columns: 9.5rem 1fr 2.2rem; gap: 0.6rem; align-items: center;
