@@ -96,6 +96,15 @@ class FaceProbes(nn.Module):
         return self.mean_colour + torch.einsum("bk,knc->bnc", coefficients, self.colour)
 
 
+def squared_millimetres(displacement: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Mean square of displacements (B, N, 3), metres, with weights (N,) of mean 1.
+
+    Squares, because most actions are at rest most of the time: with plain distances the best answer to any doubt is
+    no expression at all, and the network learns to doubt.
+    """
+    return 1e6 * (displacement.square().sum(-1) * weights).mean()
+
+
 def supervised_losses(
     output, truth: FaceBatch, turn: torch.Tensor, model: MorphableModel, probes: FaceProbes
 ):
