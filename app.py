@@ -132,17 +132,17 @@ def reconstruction_tab() -> None:
     def reconstruct(path: str | None, style: str) -> dict:
         # Warnings and not errors: what was made before stays in view.
         if path is None:
-            gr.Warning(NO_PICTURE, title="No picture")
+            gr.Warning(NO_PICTURE)
             return {faces: gr.skip()}
         from lirec.processing.image import load_image, shrink
 
         try:
             found = find_faces(shrink(load_image(Path(path).read_bytes()), LONGEST_EDGE))
         except LirecError as error:
-            gr.Warning(html.escape(str(error)), title="This did not work")
+            gr.Warning(html.escape(str(error)))
             return {faces: gr.skip()}
         if not found:
-            gr.Warning(NO_FACE, title="No face")
+            gr.Warning(NO_FACE)
             return {faces: gr.skip()}
         several = len(found) > 1
         thumbnails = [(face.close_up(160).image, str(i)) for i, face in enumerate(found, 1)] if several else None
@@ -221,6 +221,7 @@ FOOTER = (
 
 CSS = """
 .gradio-container { max-width: 1280px !important; margin: auto; }
+.gradio-container .fillable { width: 100%; }
 #title h1 { font-size: 2.1rem; letter-spacing: -0.02em; margin: 0.4rem 0 0.1rem; }
 #title p { font-size: 1.05rem; color: var(--body-text-color-subdued); }
 #footer p { font-size: 0.85rem; color: var(--body-text-color-subdued); text-align: center; }
