@@ -256,10 +256,9 @@ class RecAugNetPipeline(LirecPipeline):
             for i, item in enumerate(images)
         ]
         if boxes is None:
+            least = self._threshold() if threshold is None else threshold
             for output in outputs:
-                output.faces = [
-                    face for face in output.faces if face.score >= (threshold or self._threshold())
-                ]
+                output.faces = [face for face in output.faces if face.score >= least]
         return outputs if many else outputs[0]
 
     def detect(self, image: ImageSource, threshold: float | None = None) -> list[Detection]:
@@ -308,10 +307,15 @@ class RecAugNetPipeline(LirecPipeline):
 
     @staticmethod
     def _given(boxes) -> list[Detection]:
+        wrong = "Boxes are a list of [x1, y1, x2, y2] in pixels, one for each face."
         try:
-            array = np.asarray(boxes, np.float32).reshape(-1, 4)
+            array = np.asarray(boxes, np.float32)
         except (TypeError, ValueError) as error:
-            raise LirecError("Boxes are a list of [x1, y1, x2, y2] in pixels.") from error
+            raise LirecError(wrong) from error
+        if array.size == 0:
+            return []
+        if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
+            raise LirecError(wrong)
         return [Detection(box, 1.0) for box in array]
 
     def _regress(self, images, crops, mirror_average) -> RecNetOutput:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from lirec.errors import LirecError
 from lirec.processing.mesh_export import MeshData, export_mesh
+from tests.processing.glb import accessor
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -28,33 +29,6 @@ def cube(textured=True, **options):
         corners = np.array([[0.1, 0.9], [0.9, 0.9], [0.9, 0.1], [0.1, 0.1]], np.float32)
         options.update(uv=corners, triangles_uv=np.tile([[0, 1, 2], [0, 2, 3]], (6, 1)), texture=texture)
     return MeshData(vertices, triangles, morph_targets=targets, morph_names=NAMES, **options)
-
-
-def accessor(document, index):
-    """The values of an accessor, sparse or not."""
-    item = document.accessors[index]
-    blob = document.binary_blob()
-    width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3}[item.type]
-    kinds = {
-        pygltflib.FLOAT: np.float32,
-        pygltflib.UNSIGNED_SHORT: np.uint16,
-        pygltflib.UNSIGNED_INT: np.uint32,
-    }
-
-    def read(view, kind, count):
-        start = document.bufferViews[view].byteOffset
-        return np.frombuffer(blob, kind, count, start)
-
-    values = np.zeros((item.count, width), kinds[item.componentType])
-    if item.bufferView is not None:
-        values = (
-            read(item.bufferView, kinds[item.componentType], item.count * width).reshape(-1, width).copy()
-        )
-    if item.sparse is not None:
-        sparse = item.sparse
-        rows = read(sparse.indices.bufferView, kinds[sparse.indices.componentType], sparse.count)
-        values[rows] = read(sparse.values.bufferView, np.float32, sparse.count * width).reshape(-1, width)
-    return values
 
 
 @pytest.mark.parametrize("texture_format", ["jpeg", "png"])

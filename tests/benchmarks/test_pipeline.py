@@ -1,0 +1,88 @@
+"""How long a face takes, as ratios to the backbone alone in the same run. `pytest -s` shows the figures."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lirec.models.rec_net import RecNet
+from lirec.processing.image import load_image
+
+ASTRONAUT = Path(__file__).resolve().parent.parent.parent / "examples" / "astronaut.jpg"
+BOX = [177, 72, 268, 170]
+RESNETS = {
+    "ResNet-18": {"layer_type": "basic", "depths": (2, 2, 2, 2), "hidden_sizes": (64, 128, 256, 512)},
+    "ResNet-50": {},
+}
+
+
+def milliseconds(*functions, repeats=12) -> list[float]:
+    """The shortest of several times for each function, measured in turns; the first call is left out."""
+    for function in functions:
+        function()
+    times = [[] for _ in functions]
+    for _ in range(repeats):
+        for function, durations in zip(functions, times, strict=True):
+            start = time.perf_counter()
+            function()
+            durations.append(time.perf_counter() - start)
+    return [1000 * min(durations) for durations in times]
+
+
+def compare(rec_net, morphable_model, dtype, name):
+    size = rec_net.config.image_size
+    crop = torch.rand(1, 3, size, size)
+
+    def backbone():
+        return rec_net.backbone(crop)
+
+    def mesh():
+        output = rec_net(crop)
+        return morphable_model(output.identity, output.expression)
+
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        alone, whole = milliseconds(backbone, mesh)
+    print(f"\n{name}, {size} px, {dtype}: backbone {alone:.1f} ms, with heads and mesh {whole:.1f} ms, "
+          f"{whole / alone:.2f} times")  # fmt: skip
+    assert whole < 1.6 * alone
+
+
+@pytest.mark.parametrize("name", RESNETS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_rec_net_and_mesh_against_backbone(morphable_model, name, dtype):
+    rec_net = RecNet(**RESNETS[name]).eval().to(memory_format=torch.channels_last)
+    compare(rec_net, morphable_model, dtype, name)
+
+
+def test_shipped_rec_net_and_mesh_against_backbone(shipped_pipeline):
+    compare(shipped_pipeline.rec_net, shipped_pipeline.morphable_model, torch.float32, "the shipped network")
+
+
+@torch.inference_mode()
+def test_pipeline_against_backbone(shipped_pipeline):
+    """A whole call looks twice, the second time at the mirror image too: three passes of the backbone."""
+    image = load_image(ASTRONAUT)
+    size = shipped_pipeline.rec_net.config.image_size
+    crop = torch.rand(1, 3, size, size)
+    alone, found, given, simple = milliseconds(
+        lambda: shipped_pipeline.rec_net.backbone(crop),
+        lambda: shipped_pipeline(image),
+        lambda: shipped_pipeline(image, boxes=[BOX]),
+        lambda: shipped_pipeline(image, boxes=[BOX], mirror_average=False),
+    )
+    print(
+        f"\nbackbone {alone:.1f} ms; pipeline {found:.1f} ms ({found / alone:.1f} times), with the box given "
+        f"{given:.1f} ms ({given / alone:.1f}), without mirror image {simple:.1f} ms ({simple / alone:.1f})"
+    )
+    assert given < 3 * 1.6 * alone + 20
+
+
+def test_face_to_glb(shipped_pipeline, tmp_path):
+    """What follows for a file: the texture takes most of it."""
+    (face,) = shipped_pipeline(ASTRONAUT, boxes=[BOX]).faces
+    whole, clay = milliseconds(
+        lambda: face.save(tmp_path / "face.glb"), lambda: face.mesh(textured=False), repeats=3
+    )
+    print(f"\nface to GLB {whole:.0f} ms; the mesh alone {clay:.1f} ms")
+    assert whole < 3000
