@@ -88,10 +88,7 @@ def reconstruction_tab() -> None:
                 elem_id="examples",
             )
         with gr.Column(scale=6, min_width=320):
-            viewer = gr.Model3D(
-                label="3D face: drag to turn", height=480, interactive=False, elem_id="viewer",
-                clear_color=(0.93, 0.94, 0.96, 1.0),
-            )  # fmt: skip
+            viewer = gr.Model3D(label="3D face: drag to turn", height=480, interactive=False, elem_id="viewer")
             with gr.Column(visible=False) as beside_photo:
                 with gr.Row(elem_id="actions"):
                     style = gr.Radio(

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,21 +27,20 @@ WAIT = 60_000  # ms; results take a few seconds, on a busy machine many
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """The running app's address."""
+@contextmanager
+def running_app(log: Path, **environment):
+    """The address of an app of its own; on leaving it has stopped, and written no traceback."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
-    log = tmp_path_factory.mktemp("app") / "log.txt"
+    url = f"http://127.0.0.1:{port}"
+    environment |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
     with log.open("w") as output:
         start = time.perf_counter()
         app = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=os.environ | settings, stdout=output, stderr=output
+            [sys.executable, "app.py"], cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output
         )
         try:
-            url = f"http://127.0.0.1:{port}"
             while not _answers(url):
                 assert app.poll() is None, log.read_text()
                 assert time.perf_counter() - start < 60, log.read_text()
@@ -50,8 +50,13 @@ def address(tmp_path_factory):
         finally:
             app.terminate()
             app.wait(20)
-    text = log.read_text()
-    assert "Traceback" not in text, text
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with running_app(tmp_path_factory.mktemp("app") / "log.txt") as url:
+        yield url
 
 
 def _answers(url):
@@ -270,3 +275,15 @@ def test_too_large_file(page, tmp_path):
         file.truncate(40_000_000)
     upload(page, tmp_path / "huge.jpg")
     message(page, "exceed the maximum allowed size")
+
+
+def test_missing_weights(browser, tmp_path):
+    """The page comes, and says what is missing when it is asked for a face; so does the terminal."""
+    (tmp_path / "empty").mkdir()
+    with running_app(tmp_path / "log.txt", LIREC_WEIGHTS=str(tmp_path / "empty")) as url:
+        page = browser.new_page()
+        page.goto(url)
+        upload(page, EXAMPLES / "astronaut.jpg")
+        message(page, "holds no RecAugNetPipeline")
+        page.close()
+    assert "holds no RecAugNetPipeline: there is no model_index.json in it." in (tmp_path / "log.txt").read_text()

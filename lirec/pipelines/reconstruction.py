@@ -27,7 +27,7 @@ from lirec.processing.mesh_export import MeshData, export_mesh
 
 AGREEMENT = 0.6  # overlap of a found box with that of its landmarks below which a face loses score
 COOL = (0.80, 0.88, 1.0)  # the bare mesh over a photo, sRGB
-CLAY = (0.78, 0.74, 0.70)  # and by itself
+CLAY = (0.60, 0.56, 0.52)  # and by itself
 
 
 @dataclass
