@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,21 +29,28 @@ class GreenSquares(torch.nn.Module):
     """Finds green: a detector whose answers are known, for all that lies between it and the picture."""
 
     device = torch.device("cpu")
+    config = SimpleNamespace(threshold=0.4)
 
-    def __init__(self, least=4):
+    def __init__(self, least=4, close_up_score=0.9):
         super().__init__()
         self.least = least  # px below which it sees nothing
-        self.seen = []
+        self.close_up_score = close_up_score
+        self.seen = []  # sizes of whole pictures
 
     def find(self, images, threshold=None):
-        self.seen.append(tuple(images.shape[2:]))
-        green = (images[0, 1] > 0.8) & (images[0, 0] < 0.3)
+        close_up = len(images) > 1
+        if not close_up:
+            self.seen.append(tuple(images.shape[2:]))
+        return [self.look(image, self.close_up_score if close_up else 0.9) for image in images]
+
+    def look(self, image, score):
+        green = (image[1] > 0.8) & (image[0] < 0.3)
         rows, columns = green.nonzero(as_tuple=True)
         if len(rows) < self.least**2:
-            return [FoundFaces(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 5, 2))]
+            return FoundFaces(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 5, 2))
         box = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
         middle = (box[:2] + box[2:]) / 2
-        return [FoundFaces(box[None], torch.tensor([0.9]), middle.expand(1, 5, 2))]
+        return FoundFaces(box[None], torch.tensor([score]), middle.expand(1, 5, 2))
 
 
 @pytest.mark.parametrize("shape", [(100, 100), (300, 500), (901, 350), (37, 20)])
@@ -58,6 +66,14 @@ def test_boxes_come_back_in_the_pictures_own_pixels(shape):
     np.testing.assert_allclose(found[0].box, box, atol=tolerance)
     np.testing.assert_allclose(found[0].landmarks[2], (box[:2] + box[2:]) / 2, atol=tolerance)
     assert found[0].score == pytest.approx(0.9) and found[0].box.dtype == np.float32
+
+
+def test_the_second_look_decides_too():
+    picture = np.full((200, 200, 3), 50, np.uint8)
+    picture[60:120, 70:130] = (0, 255, 0)
+    (found,) = BuiltInFinder(GreenSquares(close_up_score=0.4)).detect(picture)
+    assert found.score == pytest.approx(0.6)  # sqrt(0.9 * 0.4)
+    assert BuiltInFinder(GreenSquares(close_up_score=0.1)).detect(picture) == []
 
 
 def test_small_faces_are_found_at_the_larger_size():
