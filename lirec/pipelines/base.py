@@ -85,10 +85,6 @@ class LirecPipeline(DiffusionPipeline):
 def _annotated_class(annotation, class_name: str) -> type[ModelMixin] | None:
     """The network called `class_name` among those that an annotation allows."""
     for candidate in (annotation, *get_args(annotation)):
-        if (
-            isinstance(candidate, type)
-            and issubclass(candidate, ModelMixin)
-            and candidate.__name__ == class_name
-        ):
+        if isinstance(candidate, type) and issubclass(candidate, ModelMixin) and candidate.__name__ == class_name:
             return candidate
     return None

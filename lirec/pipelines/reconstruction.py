@@ -16,6 +16,7 @@ from diffusers.utils import BaseOutput
 from lirec.errors import LirecError
 from lirec.geometry import RenderOutput, euler_to_matrix, linear_to_srgb, matrix_to_euler, project, render
 from lirec.models.face_detector import FaceDetector
+from lirec.models.face_embedder import FaceEmbedder
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet, RecNetOutput
 from lirec.pipelines.base import LirecPipeline
@@ -71,14 +72,10 @@ class Face:
                 "box", "landmarks", "identity", "albedo", "angles", "rotation", "translation", "intrinsics", "light"
             )
         }  # fmt: skip
-        expression = {
-            name: round(float(v), 4) for name, v in zip(self.expression_names, self.expression, strict=True)
-        }
+        expression = {name: round(float(v), 4) for name, v in zip(self.expression_names, self.expression, strict=True)}
         return {"score": round(float(self.score), 4), "expression": expression, **values}
 
-    def render(
-        self, height: int | None = None, width: int | None = None, textured: bool = True
-    ) -> RenderOutput:
+    def render(self, height: int | None = None, width: int | None = None, textured: bool = True) -> RenderOutput:
         """Draw the face where it is in the picture (all of it by default); planes (1, C, H, W), linear albedo."""
         height, width = height or self.image.shape[0], width or self.image.shape[1]
         model = self.model
@@ -197,15 +194,25 @@ class RecAugNetPipeline(LirecPipeline):
     Args:
         rec_net ([`RecNet`]): regresses shape, expression, albedo, pose and light.
         morphable_model ([`MorphableModel`]): what the coefficients mean.
-        face_detector ([`FaceDetector`], *optional*): finds faces; without it boxes must be given, or the face-alignment
-            package is used when its weights are cached.
+        face_detector ([`FaceDetector`], *optional*): finds faces; without it boxes must be given, or the
+            face-alignment package is used when its weights are cached.
+        face_embedder ([`FaceEmbedder`], *optional*): for `embed`.
     """
 
     def __init__(
-        self, rec_net: RecNet, morphable_model: MorphableModel, face_detector: FaceDetector | None = None
+        self,
+        rec_net: RecNet,
+        morphable_model: MorphableModel,
+        face_detector: FaceDetector | None = None,
+        face_embedder: FaceEmbedder | None = None,
     ):
         super().__init__()
-        self.register_modules(rec_net=rec_net, morphable_model=morphable_model, face_detector=face_detector)
+        self.register_modules(
+            rec_net=rec_net,
+            morphable_model=morphable_model,
+            face_detector=face_detector,
+            face_embedder=face_embedder,
+        )
 
     @property
     def expression_names(self) -> tuple[str, ...]:
@@ -250,9 +257,7 @@ class RecAugNetPipeline(LirecPipeline):
         detections = [face for faces in found for face in faces]
         faces = self.reconstruct([images[i] for i in owners], detections, mirror_average) if owners else []
         outputs = [
-            ReconstructionOutput(
-                faces=[f for f, owner in zip(faces, owners, strict=True) if owner == i], image=item
-            )
+            ReconstructionOutput(faces=[f for f, owner in zip(faces, owners, strict=True) if owner == i], image=item)
             for i, item in enumerate(images)
         ]
         if boxes is None:
@@ -277,9 +282,7 @@ class RecAugNetPipeline(LirecPipeline):
         first = self._regress(images, crops, mirror_average=False)
         crops = [
             Crop.from_landmarks(points, crop.angle + float(angles[2]), scale)
-            for points, angles, crop in zip(
-                self._landmarks(first, crops), first.angles.cpu(), crops, strict=True
-            )
+            for points, angles, crop in zip(self._landmarks(first, crops), first.angles.cpu(), crops, strict=True)
         ]
         output = self._regress(images, crops, mirror_average)
         return self._faces(output, crops, images, detections)
@@ -301,6 +304,24 @@ class RecAugNetPipeline(LirecPipeline):
             output = RecNetOutput(**{name: 0.5 * (output[name] + mirrored[name]) for name in mirrored})
         output.expression = output.expression.clamp(0, 1)
         return output
+
+    @torch.no_grad()
+    def embed(self, faces: Sequence[Face]) -> np.ndarray:
+        """
+        Unit vectors (N, D) of faces; the cosine of two says how alike they look.
+
+        Raises:
+            LirecError: the pipeline has no `face_embedder`.
+        """
+        if self.face_embedder is None:
+            raise LirecError("This pipeline has no face embedder: load one that has, such as hub/rec-aug-net.")
+        config = self.face_embedder.config
+        crops = [Crop.from_landmarks(face.landmarks, float(face.angles[2]), config.crop_scale) for face in faces]
+        patches = [crop.extract(face.image, config.image_size) for crop, face in zip(crops, faces, strict=True)]
+        if not patches:
+            return np.zeros((0, config.dimension), np.float32)
+        images = to_tensor(np.stack(patches), self.face_embedder.device).to(self.face_embedder.dtype)
+        return self.face_embedder(images).cpu().numpy()
 
     def _threshold(self) -> float:
         return self.face_detector.config.threshold if self.face_detector is not None else 0.5

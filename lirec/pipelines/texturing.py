@@ -35,8 +35,8 @@ def photo_texture(
     Paint the model's texture with a photo.
 
     What the photo shows is copied; what it does not show is taken from the other half of the face where that is
-    seen, and from the albedo model under the photo's light elsewhere, its colour fitted to the copied part. Eyes, teeth
-    and tongue come from the albedo model, since they move under the lids and lips.
+    seen. Beyond both the colours at the border go on, with the detail of the albedo model under the photo's light.
+    Eyes, teeth and tongue come from the albedo model, since they move under the lids and lips.
 
     Args:
         image: (H, W, 3) uint8 sRGB.
@@ -67,9 +67,7 @@ def photo_texture(
     grid = place / torch.tensor([width, height]) * 2 - 1
     colour = F.grid_sample(picture, grid[None], padding_mode="border", align_corners=False)[0]
 
-    towards = F.normalize(
-        -(torch.cat((place, torch.ones_like(depth)[..., None]), 2) @ intrinsics.inverse().T), dim=2
-    )
+    towards = F.normalize(-(torch.cat((place, torch.ones_like(depth)[..., None]), 2) @ intrinsics.inverse().T), dim=2)
     cosine = (normal * towards).sum(2)
     in_picture = (grid.abs() < 1).all(2)
     seen = painted & in_picture & _unhidden(projected, model.triangles, place, depth)
@@ -78,22 +76,22 @@ def photo_texture(
 
     shaded = shade(normal[None], light[None])[0].permute(2, 0, 1).clamp_min(0.02)
     base = F.interpolate(albedo[None], (size, size), mode="bilinear", align_corners=False)[0]
-    model_colour = linear_to_srgb((base * shaded).clamp(0, 1))
-    model_colour = _match(model_colour, colour, weight)
+    lit = linear_to_srgb((base * shaded).clamp(0, 1))
+    model_colour = _match(lit, colour, weight).clamp_min(0.02)
 
     rows = round(SKIN_BOTTOM * size)
     mirrored, mirrored_weight = colour.clone(), weight.clone()
     mirrored[:, :rows] = colour[:, :rows].flip(2)
     mirrored_weight[:rows] = weight[:rows].flip(1)
     mirrored = _match_sides(mirrored, model_colour, mirrored_weight)
-    filled = model_colour + mirrored_weight * (mirrored - model_colour)
-    result = filled + weight * (colour - filled)
-    result = torch.where(painted, result, model_colour)
+    known = weight + (1 - weight) * mirrored_weight
+    copied = colour * weight + mirrored * (1 - weight) * mirrored_weight
+    # beyond what is known its colours go on (hair over the crown, skin to the ears), with the model's own detail
+    detail = model_colour / _spread(model_colour * known, known).clamp_min(0.05)
+    result = copied + (1 - known) * _spread(copied, known) * detail.clamp(0.6, 1.5)
 
     # what lies inside is seen under the face's mean light
-    mean_light = (linear_to_srgb((base * shaded).clamp(0, 1)) * weight).sum((1, 2)) / weight.sum().clamp_min(
-        1
-    )
+    mean_light = (lit * weight).sum((1, 2)) / weight.sum().clamp_min(1)
     mean_base = (linear_to_srgb(base) * weight).sum((1, 2)) / weight.sum().clamp_min(1)
     gain = (mean_light / mean_base.clamp_min(0.02)).clamp(0.3, 1.3)[:, None, None]
     for u, v, w, h in ISLANDS.values():
@@ -105,15 +103,33 @@ def photo_texture(
     return (result.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
+def _spread(premultiplied: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Colours (3, S, S) for all texels out of those with weight (S, S): averages of ever larger surroundings.
+
+    Beyond a small square they grow along the rows first, which are the heights of the head: hair goes on as hair,
+    skin as skin.
+    """
+    levels = [torch.cat((premultiplied, weight[None]))[None]]
+    while levels[-1].shape[2:].numel() > 1:
+        square = levels[-1].shape[2] > 28
+        pool = (2, 2) if square else (1, 2) if levels[-1].shape[3] > 1 else (2, 1)
+        levels.append(F.avg_pool2d(levels[-1], pool, ceil_mode=True))
+    colour = levels[-1][:, :3] / levels[-1][:, 3:].clamp_min(1e-6)
+    for level in levels[-2::-1]:
+        colour = F.interpolate(colour, level.shape[2:], mode="bilinear", align_corners=False)
+        share = level[:, 3:]
+        own = level[:, :3] / share.clamp_min(1e-6)
+        colour = colour + share.clamp(0, 1) * (own - colour)
+    return colour[0]
+
+
 def _unhidden(projected, triangles, place, depth, pixels: int = 384) -> torch.Tensor:
     """(S, S) bool: texels that no other part of the mesh hides from the camera."""
     low, high = projected[0, :, :2].amin(0), projected[0, :, :2].amax(0)
     scale = pixels / (high - low).max()
     local = torch.cat(((projected[..., :2] - low) * scale, projected[..., 2:]), 2)
     front = rasterize(local, triangles, pixels, pixels).depth[0]
-    front = -F.max_pool2d(-front.nan_to_num(posinf=1e6)[None, None], 3, 1, 1)[
-        0, 0
-    ]  # nearest of the neighbours
+    front = -F.max_pool2d(-front.nan_to_num(posinf=1e6)[None, None], 3, 1, 1)[0, 0]  # nearest of the neighbours
     index = ((place - low) * scale).long().clamp(0, pixels - 1)
     return depth < front[index[..., 1], index[..., 0]] + DEPTH_TOLERANCE
 
