@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from lirec.models.face_embedder import FaceEmbedder
-from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet, RecNetOutput
 from lirec.models.weights import load_model
 from train.data.cache import to_batch, write_shards
@@ -18,7 +17,6 @@ from train.data.synthetic import SyntheticFaces
 from train.face_embedder import contrastive_loss
 from train.rec_net import FaceProbes, self_supervised_losses, supervised_losses
 
-MODEL = "hub/rec-aug-net/morphable_model"
 TINY = """
 steps = 2
 batch-size = 4
@@ -33,8 +31,8 @@ embedding_size = 8
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_model(MorphableModel, MODEL)
+def model(morphable_model):
+    return morphable_model
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import torch
 
 from lirec.geometry.camera import project
 from lirec.geometry.rotation import euler_to_matrix
-from lirec.models.morphable_model import MorphableModel
 from train.data.augment import look_through, mirror
 from train.data.cache import to_batch
 from train.data.skins import Dice
@@ -15,8 +14,8 @@ from train.data.synthetic import SyntheticFaces
 
 
 @pytest.fixture(scope="module")
-def model():
-    return MorphableModel.from_pretrained("hub/rec-aug-net/morphable_model")
+def model(morphable_model):
+    return morphable_model
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,6 @@ import torch.nn.functional as F
 
 from lirec.errors import LirecError
 from lirec.geometry import linear_to_srgb, project, rasterize, shade
-from lirec.models.morphable_model import MorphableModel
-from lirec.models.weights import load_model
 from train.data import synthetic
 from train.data.cache import CachedFaces, write_shards
 from train.data.degradations import degrade, jpeg
@@ -15,8 +13,8 @@ from train.data.skins import Dice, SkinPainter
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_model(MorphableModel, "hub/rec-aug-net/morphable_model")
+def model(morphable_model):
+    return morphable_model
 
 
 @pytest.fixture(scope="module")
