@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,11 @@ from lirec.processing.detection import Detection, default_finder, overlap
 from lirec.processing.image import ImageSource, load_image, to_array, to_tensor
 from lirec.processing.mesh_export import MeshData, export_mesh
 
-AGREEMENT = 0.6  # overlap of a found box with that of its landmarks below which a face loses score
+# What is no face is seen differently at each look: a found face loses score when the box of its landmarks overlaps the
+# found box by less than this,
+AGREEMENT = 0.6
+# or when its landmarks move by more than this between the two looks, as a share of the face's size.
+MOVEMENT = 0.045
 COOL = (0.80, 0.88, 1.0)  # the bare mesh over a photo, sRGB
 CLAY = (0.60, 0.56, 0.52)  # and by itself
 
@@ -279,13 +284,21 @@ class RecAugNetPipeline(LirecPipeline):
         """One face for each picture (H, W, 3) uint8 and the detection that goes with it."""
         scale = self.rec_net.config.crop_scale
         crops = [Crop.from_box(detection.box, scale) for detection in detections]
-        first = self._regress(images, crops, mirror_average=False)
+        output = self._regress(images, crops, mirror_average=False)
+        first = self._landmarks(output, crops)
         crops = [
             Crop.from_landmarks(points, crop.angle + float(angles[2]), scale)
-            for points, angles, crop in zip(self._landmarks(first, crops), first.angles.cpu(), crops, strict=True)
+            for points, angles, crop in zip(first, output.angles.cpu(), crops, strict=True)
         ]
-        output = self._regress(images, crops, mirror_average)
-        return self._faces(output, crops, images, detections)
+        faces = self._faces(self._regress(images, crops, mirror_average), crops, images)
+        for face, points, detection in zip(faces, first, detections, strict=True):
+            face.score = detection.score
+            if detection.score < 1:  # found, not given
+                size = math.sqrt((face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
+                movement = float(np.linalg.norm(face.landmarks - points, axis=1).mean()) / size
+                face.score *= min(1.0, overlap(face.box, detection.box)[0] / AGREEMENT)
+                face.score *= min(1.0, MOVEMENT / max(movement, 1e-6))
+        return faces
 
     def regress(self, images: torch.Tensor, mirror_average: bool = True) -> RecNetOutput:
         """RecNet on crops (B, 3, S, S) in [0, 1], expressions brought into [0, 1]."""
@@ -354,7 +367,7 @@ class RecAugNetPipeline(LirecPipeline):
         points = self.morphable_model.landmarks(projected, output.angles).cpu().numpy()
         return [crop.to_image(p, 1) for p, crop in zip(points, crops, strict=True)]
 
-    def _faces(self, output: RecNetOutput, crops, images, detections) -> list[Face]:
+    def _faces(self, output: RecNetOutput, crops, images) -> list[Face]:
         vertices = self.morphable_model(output.identity, output.expression).cpu().numpy()
         points = self._landmarks(output, crops)
         rotations = euler_to_matrix(output.angles).cpu().numpy()
@@ -363,12 +376,11 @@ class RecAugNetPipeline(LirecPipeline):
         if model.device.type != "cpu" or model.dtype != torch.float32:
             model = copy.deepcopy(model).to("cpu").float()  # faces outlive the pipeline, and are drawn on the CPU
         faces = []
-        for i, (crop, image, detection) in enumerate(zip(crops, images, detections, strict=True)):
+        for i, (crop, image) in enumerate(zip(crops, images, strict=True)):
             rotation, translation, intrinsics = crop.to_image_camera(
                 rotations[i], values["translation"][i], values["focal"][i]
             )
             box = np.concatenate((points[i].min(0), points[i].max(0))).astype(np.float32)
-            agreement = min(1.0, overlap(box, detection.box)[0] / AGREEMENT)
             faces.append(
                 Face(
                     landmarks=points[i].astype(np.float32),
@@ -382,7 +394,7 @@ class RecAugNetPipeline(LirecPipeline):
                     intrinsics=intrinsics.astype(np.float32),
                     light=_turn_light(values["light"][i], crop.angle),
                     box=box,
-                    score=detection.score * agreement if detection.score < 1 else 1.0,
+                    score=1.0,
                     expression_names=self.expression_names,
                     image=image,
                     model=model,

@@ -14,7 +14,7 @@ from lirec import LirecError, RecAugNetPipeline
 from lirec.geometry import project, shade
 from lirec.pipelines.reconstruction import _turn_light
 from lirec.processing.crop import Crop
-from lirec.processing.detection import Detection, overlap
+from lirec.processing.detection import overlap
 from tests.processing.glb import accessor
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
@@ -102,7 +102,7 @@ def test_turned_crops_give_the_same_pose(untrained_pipeline, picture):
     image = np.ascontiguousarray(picture)
     with torch.no_grad():
         output = untrained_pipeline._regress([image], [crop], mirror_average=True)
-        face = untrained_pipeline._faces(output, [crop], [image], [Detection(np.float32([100, 30, 220, 150]), 1.0)])[0]
+        face = untrained_pipeline._faces(output, [crop], [image])[0]
     roll = face.angles[2] - output.angles[0, 2].item()
     assert roll == pytest.approx(0.6, abs=1e-4)
     np.testing.assert_allclose(face.angles[:2], output.angles[0, :2].numpy(), atol=1e-4)
