@@ -153,6 +153,10 @@ def difference(a: Any, b: Any, name: str = "the output") -> str | None:
         a, b = a.detach().cpu().numpy(), b.detach().cpu().numpy() if isinstance(b, torch.Tensor) else b
     if isinstance(a, Image.Image):
         a, b = np.asarray(a), np.asarray(b)
+    if isinstance(a, np.generic):
+        a, b = a.item(), b.item() if isinstance(b, np.generic) else b
+    if isinstance(a, torch.nn.Module):
+        a, b = dict(a.state_dict()), dict(b.state_dict()) if isinstance(b, torch.nn.Module) else b
     if type(a) is not type(b):
         return f"{name} is a {type(b).__name__}, not a {type(a).__name__}"
     if isinstance(a, np.ndarray):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import torch
 from diffusers import DiffusionPipeline, ModelMixin
 
 from lirec.errors import LirecError
-from lirec.models.weights import find_folder, load_model, read_json
+from lirec.models.weights import find_folder, load_model, read_json, save_model
 
 
 class LirecPipeline(DiffusionPipeline):
     """A `DiffusionPipeline` of networks that live in this package.
 
     A subclass' `__init__` takes its networks as arguments annotated with their classes (`rec_net: RecNet`, or
-    `et_net: ETNet | None = None` for one that may be left out) and only registers them.
+    `et_net: ETNet | None = None` for one that may be left out) and only registers them. Those that may be left out
+    are also named in `_optional_components`: to diffusers an argument with a default is no part of the pipeline
+    otherwise, and neither moved nor saved with it.
     """
 
     @classmethod
@@ -81,10 +84,24 @@ class LirecPipeline(DiffusionPipeline):
         pipeline.register_to_config(_name_or_path=os.fspath(pretrained_model_name_or_path))
         return pipeline
 
+    def save_pretrained(self, save_directory: str | os.PathLike) -> None:
+        """Write the pipeline to a folder as it is published: each network by `save_model`, and model_index.json.
+
+        Raises:
+            LirecError: a weight is not a number or too large for float16.
+        """
+        for name, component in self.components.items():
+            if isinstance(component, torch.nn.Module):
+                save_model(component, Path(save_directory) / name)
+        self.save_config(save_directory)
+
 
 def _annotated_class(annotation, class_name: str) -> type[ModelMixin] | None:
     """The network called `class_name` among those that an annotation allows."""
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, ModelMixin) and candidate.__name__ == class_name:
-            return candidate
-    return None
+    return next((found for found in _networks(annotation) if found.__name__ == class_name), None)
+
+
+def _networks(annotation) -> list[type[ModelMixin]]:
+    """The classes of networks in an annotation."""
+    candidates = (annotation, *get_args(annotation))
+    return [found for found in candidates if isinstance(found, type) and issubclass(found, ModelMixin)]

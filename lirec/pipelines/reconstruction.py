@@ -204,6 +204,8 @@ class RecAugNetPipeline(LirecPipeline):
         face_embedder ([`FaceEmbedder`], *optional*): for `embed`.
     """
 
+    _optional_components = ["face_detector", "face_embedder"]
+
     def __init__(
         self,
         rec_net: RecNet,
@@ -292,9 +294,9 @@ class RecAugNetPipeline(LirecPipeline):
         ]
         faces = self._faces(self._regress(images, crops, mirror_average), crops, images)
         for face, points, detection in zip(faces, first, detections, strict=True):
-            face.score = detection.score
-            if detection.score < 1:  # found, not given
-                size = math.sqrt((face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
+            face.score = float(detection.score)
+            if face.score < 1:  # found, not given
+                size = math.sqrt((face.box[2:] - face.box[:2]).prod())
                 movement = float(np.linalg.norm(face.landmarks - points, axis=1).mean()) / size
                 face.score *= min(1.0, overlap(face.box, detection.box)[0] / AGREEMENT)
                 face.score *= min(1.0, MOVEMENT / max(movement, 1e-6))

@@ -329,3 +329,25 @@ def test_no_face(shipped_pipeline, picture):
 
 def test_threshold(shipped_pipeline):
     assert shipped_pipeline(EXAMPLES / "astronaut.jpg", threshold=1.0).faces == []
+
+
+def test_optional_networks_are_saved_and_moved_too(untrained_pipeline, tmp_path):
+    from lirec import RecAugNetPipeline
+    from lirec.models.face_detector import FaceDetector
+
+    parts = (untrained_pipeline.rec_net, untrained_pipeline.morphable_model)
+    pipeline = RecAugNetPipeline(*parts, FaceDetector(channels=16, stem_channels=8).eval())
+    pipeline.save_pretrained(tmp_path)
+    again = RecAugNetPipeline.from_pretrained(tmp_path)
+    assert again.face_detector is not None and again.face_embedder is None
+    assert set(again.components) == {"rec_net", "morphable_model", "face_detector", "face_embedder"}
+    again.to(torch.bfloat16)
+    assert again.face_detector.dtype == torch.bfloat16
+
+
+def test_embedding(shipped_pipeline, untrained_pipeline):
+    face = shipped_pipeline(EXAMPLES / "astronaut.jpg").faces[0]
+    vectors = shipped_pipeline.embed([face, face])
+    assert vectors.shape[0] == 2 and abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-5
+    with pytest.raises(LirecError, match="no face embedder"):
+        untrained_pipeline.embed([face])
