@@ -20,6 +20,7 @@ from lirec.geometry.lighting import linear_to_srgb
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.rasterizer import rasterize
 from lirec.models.morphable_model import EYE_LIMIT, ISLANDS, REGIONS, SKIN_BOTTOM, MorphableModel
+from lirec.models.weights import save_model
 from train.data.skins import SkinPainter
 
 LANDMARKS = Path(__file__).with_name("landmarks68.json")
@@ -553,9 +554,9 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     model = build(options.identities, options.skins, options.texture_size, options.seed)
-    floats = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    model.half().save_pretrained(options.output, max_shard_size="14MB")
-    print(f"saved {sum(v.nbytes for v in floats.values()) / 1e6:.1f} MB to {options.output}")
+    folder = save_model(model, options.output)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    print(f"saved {size / 1e6:.1f} MB to {folder}")
 
 
 if __name__ == "__main__":
