@@ -75,14 +75,19 @@ def test_pipeline_against_backbone(shipped_pipeline):
         f"\nbackbone {alone:.1f} ms; pipeline {found:.1f} ms ({found / alone:.1f} times), with the box given "
         f"{given:.1f} ms ({given / alone:.1f}), without mirror image {simple:.1f} ms ({simple / alone:.1f})"
     )
-    assert given < 3 * 1.6 * alone + 20
+    assert given < 12 * alone
 
 
 def test_face_to_glb(shipped_pipeline, tmp_path):
     """What follows for a file: the texture takes most of it."""
     (face,) = shipped_pipeline(ASTRONAUT, boxes=[BOX]).faces
-    whole, clay = milliseconds(
-        lambda: face.save(tmp_path / "face.glb"), lambda: face.mesh(textured=False), repeats=3
-    )
-    print(f"\nface to GLB {whole:.0f} ms; the mesh alone {clay:.1f} ms")
-    assert whole < 3000
+    crop = torch.rand(1, 3, *2 * (shipped_pipeline.rec_net.config.image_size,))
+    with torch.inference_mode():
+        whole, clay, alone = milliseconds(
+            lambda: face.save(tmp_path / "face.glb"),
+            lambda: face.mesh(textured=False),
+            lambda: shipped_pipeline.rec_net.backbone(crop),
+            repeats=3,
+        )
+    print(f"\nface to GLB {whole:.0f} ms ({whole / alone:.0f} times the backbone); the mesh alone {clay:.1f} ms")
+    assert whole < 400 * alone
