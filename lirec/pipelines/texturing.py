@@ -18,6 +18,8 @@ from lirec.models.morphable_model import ISLANDS, SKIN_BOTTOM, MorphableModel
 
 GRAZING = 0.25  # cosine below which a surface is too slanted to be read off the photo
 DEPTH_TOLERANCE = 0.004  # metres
+OUTLINE = 7  # margin along the outline, in 384ths of the head's extent
+ENOUGH = 0.05  # share of a surrounding that must be known for its mean to stand for all of it
 
 
 def photo_texture(
@@ -119,19 +121,21 @@ def _spread(premultiplied: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         colour = F.interpolate(colour, level.shape[2:], mode="bilinear", align_corners=False)
         share = level[:, 3:]
         own = level[:, :3] / share.clamp_min(1e-6)
-        colour = colour + share.clamp(0, 1) * (own - colour)
+        colour = colour + (share / ENOUGH).clamp(0, 1) * (own - colour)
     return colour[0]
 
 
 def _unhidden(projected, triangles, place, depth, pixels: int = 384) -> torch.Tensor:
-    """(S, S) bool: texels that no other part of the mesh hides from the camera."""
+    """(S, S) bool: texels that no other part of the mesh hides from the camera, and that are well inside its outline:
+    near it the photo may already show what is behind."""
     low, high = projected[0, :, :2].amin(0), projected[0, :, :2].amax(0)
     scale = pixels / (high - low).max()
     local = torch.cat(((projected[..., :2] - low) * scale, projected[..., 2:]), 2)
-    front = rasterize(local, triangles, pixels, pixels).depth[0]
-    front = -F.max_pool2d(-front.nan_to_num(posinf=1e6)[None, None], 3, 1, 1)[0, 0]  # nearest of the neighbours
-    index = ((place - low) * scale).long().clamp(0, pixels - 1)
-    return depth < front[index[..., 1], index[..., 0]] + DEPTH_TOLERANCE
+    front = rasterize(local, triangles, pixels, pixels).depth.nan_to_num(posinf=1e6)[None]
+    nearest = -F.max_pool2d(-front, 3, 1, 1)[0, 0]
+    farthest = F.max_pool2d(F.pad(front, (OUTLINE,) * 4, value=1e6), 2 * OUTLINE + 1, 1)[0, 0]
+    column, row = ((place - low) * scale).long().clamp(0, pixels - 1).unbind(2)
+    return (depth < nearest[row, column] + DEPTH_TOLERANCE) & (farthest[row, column] < 1e6)
 
 
 def _soften(weight: torch.Tensor, radius: int) -> torch.Tensor:
