@@ -60,7 +60,7 @@ class FaceDetector(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, channels: int = 64, stem_channels: int = 32, threshold: float = 0.4):
+    def __init__(self, channels: int = 64, stem_channels: int = 32, threshold: float = 0.36):
         super().__init__()
         self.stem = nn.Sequential(
             ConvBlock(3, stem_channels, stride=2),
