@@ -11,6 +11,7 @@ from lirec import losses
 from lirec.errors import LirecError
 from lirec.geometry import (
     euler_to_matrix,
+    intrinsics,
     linear_to_srgb,
     project,
     render,
@@ -33,11 +34,7 @@ from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
 
 def crop_camera(focal: torch.Tensor, size: float) -> torch.Tensor:
     """Intrinsics (B, 3, 3) of crops `size` wide whose focal lengths (B,) are in crop sides."""
-    camera = focal.new_zeros(len(focal), 3, 3)
-    camera[:, 0, 0] = camera[:, 1, 1] = focal * size
-    camera[:, :2, 2] = size / 2
-    camera[:, 2, 2] = 1
-    return camera
+    return intrinsics(focal * size, focal.new_full((len(focal), 2), size / 2))
 
 
 class FaceProbes(nn.Module):

@@ -5,6 +5,8 @@ import math
 import torch
 
 # Y00; Y1-1, Y10, Y11; Y2-2, Y2-1, Y20, Y21, Y22.
+# Those that change sign when x does: of a mirrored picture.
+ODD_IN_X = (3, 4, 7)
 C0, C1, C2, C20, C22 = 0.282095, 0.488603, 1.092548, 0.315392, 0.546274
 
 

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
-from transformers import ResNetConfig, ResNetModel
+
+from lirec.models.layers import resnet
 
 
 class FaceEmbedder(ModelMixin, ConfigMixin):
@@ -34,14 +35,7 @@ class FaceEmbedder(ModelMixin, ConfigMixin):
         dimension: int = 128,
     ):
         super().__init__()
-        self.backbone = ResNetModel(
-            ResNetConfig(
-                embedding_size=embedding_size,
-                hidden_sizes=list(hidden_sizes),
-                depths=list(depths),
-                layer_type=layer_type,
-            )
-        )
+        self.backbone = resnet(layer_type, depths, hidden_sizes, embedding_size)
         self.head = nn.Linear(hidden_sizes[-1] * 4, dimension)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

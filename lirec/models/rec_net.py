@@ -9,7 +9,8 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import nn
-from transformers import ResNetConfig, ResNetModel
+
+from lirec.models.layers import resnet
 
 TYPICAL_SCALE = 4.6  # crop sides per metre in the face's plane: a face of 15 cm in a crop 1.45 times as wide
 TYPICAL_FOCAL = 6.0  # crop sides
@@ -74,14 +75,7 @@ class RecNet(ModelMixin, ConfigMixin):
         albedo_count: int = 64,
     ):
         super().__init__()
-        self.backbone = ResNetModel(
-            ResNetConfig(
-                embedding_size=embedding_size,
-                hidden_sizes=list(hidden_sizes),
-                depths=list(depths),
-                layer_type=layer_type,
-            )
-        )
+        self.backbone = resnet(layer_type, depths, hidden_sizes, embedding_size)
         features = hidden_sizes[-1] * pool_size**2
         self.hidden = nn.Linear(features, head_width) if head_width else None
         self.counts = (identity_count, expression_count, albedo_count, 3, 2, 1, 1, 27)

@@ -15,7 +15,16 @@ import torch
 from diffusers.utils import BaseOutput
 
 from lirec.errors import LirecError
-from lirec.geometry import RenderOutput, euler_to_matrix, linear_to_srgb, matrix_to_euler, project, render
+from lirec.geometry import (
+    RenderOutput,
+    euler_to_matrix,
+    intrinsics,
+    linear_to_srgb,
+    matrix_to_euler,
+    project,
+    render,
+)
+from lirec.geometry.lighting import ODD_IN_X
 from lirec.models.face_detector import FaceDetector
 from lirec.models.face_embedder import FaceEmbedder
 from lirec.models.morphable_model import MorphableModel
@@ -308,7 +317,7 @@ class RecAugNetPipeline(LirecPipeline):
         if mirror_average:
             flipped, model = self.rec_net(images.flip(3)), self.morphable_model
             odd = torch.ones(9, 1, device=images.device)
-            odd[[3, 4, 7]] = -1
+            odd[list(ODD_IN_X)] = -1
             signs = {
                 "identity": model.identity_mirror, "albedo": model.albedo_mirror,
                 "angles": images.new_tensor([1.0, -1.0, -1.0]), "translation": images.new_tensor([-1.0, 1.0, 1.0]),
@@ -362,9 +371,7 @@ class RecAugNetPipeline(LirecPipeline):
     def _landmarks(self, output: RecNetOutput, crops: Sequence[Crop]) -> list[np.ndarray]:
         """(68, 2) px of the pictures, for each crop."""
         vertices = self.morphable_model(output.identity, output.expression)
-        camera = vertices.new_zeros(len(vertices), 3, 3)
-        camera[:, 0, 0] = camera[:, 1, 1] = output.focal
-        camera[:, :2, 2], camera[:, 2, 2] = 0.5, 1
+        camera = intrinsics(output.focal, vertices.new_full((len(vertices), 2), 0.5))
         projected = project(vertices, euler_to_matrix(output.angles), output.translation, camera)
         points = self.morphable_model.landmarks(projected, output.angles).cpu().numpy()
         return [crop.to_image(p, 1) for p, crop in zip(points, crops, strict=True)]

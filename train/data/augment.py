@@ -6,13 +6,13 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
+from lirec.geometry.lighting import ODD_IN_X
 from lirec.geometry.rotation import euler_to_matrix, matrix_to_euler
 from lirec.models.morphable_model import MorphableModel
 from train.data.cache import FaceBatch
 from train.data.skins import Dice
 
 CROP_SCALE = 1.35  # side of the crop that RecNet looks at, over the landmarks' box
-ODD_HARMONICS = (3, 4, 7)  # those that change sign with x
 
 
 def mirror(batch: FaceBatch, chosen: torch.Tensor, model: MorphableModel) -> FaceBatch:
@@ -21,7 +21,7 @@ def mirror(batch: FaceBatch, chosen: torch.Tensor, model: MorphableModel) -> Fac
     flip = torch.tensor([1.0, -1.0, -1.0], device=chosen.device)
     sideways = torch.tensor([-1.0, 1.0, 1.0], device=chosen.device)
     light = batch.light.clone()
-    light[:, ODD_HARMONICS] *= -1
+    light[:, ODD_IN_X] *= -1
     landmarks = batch.landmarks.clone()
     landmarks[..., 0] = batch.image.shape[3] - landmarks[..., 0]
     image = batch.image.clone()

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from lirec.geometry.camera import project
+from lirec.geometry.camera import intrinsics, project
 from lirec.geometry.lighting import directional_light, linear_to_srgb, shade
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.rasterizer import interpolate, rasterize
@@ -335,10 +335,7 @@ class SyntheticFaces:
         head = model(identity, motion.expression)
         rotation, translation, focal = self._camera(dice, head, motion.angles)
         scene = self.props.assemble(dice, head, model(identity, motion.expression * 0), skins, looks)
-        pixels = torch.zeros(dice.count, 3, 3, device=self.device)
-        pixels[:, 0, 0] = pixels[:, 1, 1] = focal * size
-        pixels[:, :2, 2] = size / 2
-        pixels[:, 2, 2] = 1
+        pixels = intrinsics(focal * size, focal.new_full((dice.count, 2), size / 2))
         projected = project(scene.vertices, rotation, translation, pixels)
         fragments = rasterize(projected, scene.triangles, size, size)
         normals = vertex_normals(scene.vertices, scene.triangles) @ rotation.transpose(1, 2)
