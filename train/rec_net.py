@@ -42,7 +42,7 @@ class FaceProbes(nn.Module):
 
     Args:
         model: the morphable model.
-        count: vertices spread over the face, besides the landmarks and the lips and lids.
+        count: vertices spread over the face, besides the landmarks, the outline of the jaw and the irises.
     """
 
     def __init__(self, model: MorphableModel, count: int = 320):
@@ -67,7 +67,6 @@ class FaceProbes(nn.Module):
             "identity": model.identity_basis[:, chosen].flatten(1),
             "expression": model.expression_basis[:, chosen].flatten(1),
             "on_skin": on_skin.float(),
-            "occlusion": model.ambient_occlusion[chosen],
         }
         for name, value in names.items():
             self.register_buffer(name, value, persistent=False)
@@ -107,12 +106,8 @@ def supervised_losses(
 ):
     """The terms for rendered faces, each weighted; `turn (B, 3, 3)` leads from the light's camera to the crop's."""
     weights = probes.weights
-    identity, expression = (
-        (probes.displace(c, "identity") for c in (output.identity, truth.identity)),
-        (probes.displace(c, "expression") for c in (output.expression, truth.expression)),
-    )
-    shape, true_shape = identity
-    move, true_move = expression
+    shape, true_shape = (probes.displace(c, "identity") for c in (output.identity, truth.identity))
+    move, true_move = (probes.displace(c, "expression") for c in (output.expression, truth.expression))
     rotation, true_rotation = euler_to_matrix(output.angles), euler_to_matrix(truth.angles)
     points = project(probes.mean + shape + move, rotation, output.translation, crop_camera(output.focal, 1.0))
     true_points = project(

@@ -211,9 +211,6 @@ class SyntheticFaces:
         self.props = Props(self.model, self.painter, self.device)
         self.expressions = ExpressionSampler(self.model.expression_names)
         self.backgrounds = Backgrounds(self.device)
-        skin = self.model.select_vertices("skin", "lips", "brows", "ear", "neck", "scalp", "eye_cavity")
-        self.skin_vertices = skin
-        self.bright_skin = self.model.select_vertices("skin")
 
     @torch.no_grad()
     def sample(
@@ -292,7 +289,7 @@ class SyntheticFaces:
             translation[:, :2] -= centre * translation[:, 2:]
         return rotation, translation, zoom / (BOX_SCALE * side)
 
-    def _lamp(self, dice: Dice, vertices, rotation) -> Lamp:
+    def _lamp(self, dice: Dice) -> Lamp:
         count = dice.count
         white = torch.ones(count, 3, device=self.device)
         tint = white + torch.stack(
@@ -339,7 +336,7 @@ class SyntheticFaces:
         projected = project(scene.vertices, rotation, translation, pixels)
         fragments = rasterize(projected, scene.triangles, size, size)
         normals = vertex_normals(scene.vertices, scene.triangles) @ rotation.transpose(1, 2)
-        lamp = self._lamp(dice, head, rotation)
+        lamp = self._lamp(dice)
         lit = self._key_visibility(scene, rotation, lamp)
 
         varying = torch.cat((normals, scene.occlusion[..., None], lit[..., None]), 2)
