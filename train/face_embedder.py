@@ -12,7 +12,7 @@ from lirec.models.face_embedder import FaceEmbedder
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.weights import load_model
 from train import common
-from train.data.cache import CachedFaces, FaceBatch, to_batch
+from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
 from train.data.skins import Dice, column
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
 from train.rec_net import prepare_rendered
@@ -47,21 +47,6 @@ def verification_rate(vectors: torch.Tensor) -> float:
     return ((positive[:, None] > similarity) & others).float().sum().item() / others.sum().item()
 
 
-class RenderedPairs:
-    """Endless batches of two pictures a person, drawn where the training runs."""
-
-    def __init__(self, renderer: SyntheticFaces, batch_size: int, seed: int):
-        self.renderer, self.batch_size, self.seed = renderer, batch_size, seed % (HELD_OUT_SEED // 2)
-
-    def __iter__(self):
-        seed = self.seed
-        while True:
-            yield to_batch(
-                self.renderer.sample(self.batch_size, seed, pictures_per_identity=2, degraded=False)
-            )
-            seed += 1
-
-
 def main(arguments=None):
     parser = common.parser(__doc__.splitlines()[0], "face_embedder")
     parser.add_argument(
@@ -86,7 +71,7 @@ def main(arguments=None):
     if options.cache:
         loader = CachedFaces(options.cache, options.batch_size, run.data_seed, people=2)
     else:
-        loader = RenderedPairs(renderer, options.batch_size, run.data_seed)
+        loader = RenderedBatches(renderer, options.batch_size, run.data_seed, people=2)
     held_out = FaceBatch.cat(
         [
             to_batch(renderer.sample(8, HELD_OUT_SEED + 50_000 + i, pictures_per_identity=2, degraded=False))

@@ -25,7 +25,7 @@ from lirec.models.weights import load_model
 from train import common
 from train.data import DATASETS, open_dataset
 from train.data.augment import CROP_SCALE, mirror, random_window
-from train.data.cache import CachedFaces, FaceBatch, to_batch
+from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
 from train.data.crops import photo_loader
 from train.data.degradations import degrade
 from train.data.skins import Dice
@@ -180,20 +180,6 @@ def skin_likelihood(images: torch.Tensor) -> torch.Tensor:
     typical = middle.flatten(2).median(2).values[..., None, None]
     distance = (chroma - typical).square().sum(1, keepdim=True)
     return torch.exp(-distance / 0.03)
-
-
-class RenderedBatches:
-    """Endless batches drawn where the training runs; for GPUs."""
-
-    def __init__(self, renderer: SyntheticFaces, batch_size: int, seed: int):
-        self.renderer, self.batch_size = renderer, batch_size
-        self.seed = seed % (HELD_OUT_SEED - 10**8)
-
-    def __iter__(self):
-        seed = self.seed
-        while True:
-            yield to_batch(self.renderer.sample(self.batch_size, seed, degraded=False))
-            seed = (seed + 1) % HELD_OUT_SEED
 
 
 def build_parser():

@@ -10,7 +10,9 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import nn
 
+from lirec.geometry.lighting import ODD_IN_X
 from lirec.models.layers import resnet
+from lirec.models.morphable_model import MorphableModel
 
 TYPICAL_SCALE = 4.6  # crop sides per metre in the face's plane: a face of 15 cm in a crop 1.45 times as wide
 TYPICAL_FOCAL = 6.0  # crop sides
@@ -39,6 +41,20 @@ class RecNetOutput(BaseOutput):
     translation: torch.Tensor
     focal: torch.Tensor
     light: torch.Tensor
+
+    def mirrored(self, model: MorphableModel) -> "RecNetOutput":
+        """The same faces seen in a mirror: what belongs to the flipped crops."""
+        odd = self.light.new_ones(9, 1)
+        odd[list(ODD_IN_X)] = -1
+        return RecNetOutput(
+            identity=self.identity * model.identity_mirror,
+            expression=self.expression[:, model.expression_mirror],
+            albedo=self.albedo * model.albedo_mirror,
+            angles=self.angles * self.angles.new_tensor([1.0, -1.0, -1.0]),
+            translation=self.translation * self.translation.new_tensor([-1.0, 1.0, 1.0]),
+            focal=self.focal,
+            light=self.light * odd,
+        )
 
 
 class RecNet(ModelMixin, ConfigMixin):

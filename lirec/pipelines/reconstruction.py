@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ from lirec.geometry import (
     project,
     render,
 )
-from lirec.geometry.lighting import ODD_IN_X
 from lirec.models.face_detector import FaceDetector
 from lirec.models.face_embedder import FaceEmbedder
 from lirec.models.morphable_model import MorphableModel
@@ -315,17 +315,8 @@ class RecAugNetPipeline(LirecPipeline):
         """RecNet on crops (B, 3, S, S) in [0, 1], expressions brought into [0, 1]."""
         output = self.rec_net(images)
         if mirror_average:
-            flipped, model = self.rec_net(images.flip(3)), self.morphable_model
-            odd = torch.ones(9, 1, device=images.device)
-            odd[list(ODD_IN_X)] = -1
-            signs = {
-                "identity": model.identity_mirror, "albedo": model.albedo_mirror,
-                "angles": images.new_tensor([1.0, -1.0, -1.0]), "translation": images.new_tensor([-1.0, 1.0, 1.0]),
-                "focal": 1.0, "light": odd,
-            }  # fmt: skip
-            mirrored = {name: flipped[name] * sign for name, sign in signs.items()}
-            mirrored["expression"] = flipped.expression[:, model.expression_mirror]
-            output = RecNetOutput(**{name: 0.5 * (output[name] + mirrored[name]) for name in mirrored})
+            mirrored = self.rec_net(images.flip(3)).mirrored(self.morphable_model)
+            output = RecNetOutput(**{name: 0.5 * (output[name] + mirrored[name]) for name in output})
         output.expression = output.expression.clamp(0, 1)
         return output
 
@@ -381,9 +372,7 @@ class RecAugNetPipeline(LirecPipeline):
         points = self._landmarks(output, crops)
         rotations = euler_to_matrix(output.angles).cpu().numpy()
         values = {name: output[name].cpu().numpy() for name in output}
-        model = self.morphable_model
-        if model.device.type != "cpu" or model.dtype != torch.float32:
-            model = copy.deepcopy(model).to("cpu").float()  # faces outlive the pipeline, and are drawn on the CPU
+        model = _drawable(self.morphable_model)
         faces = []
         for i, (crop, image) in enumerate(zip(crops, images, strict=True)):
             rotation, translation, intrinsics = crop.to_image_camera(
@@ -410,6 +399,14 @@ class RecAugNetPipeline(LirecPipeline):
                 )
             )
         return faces
+
+
+@lru_cache(maxsize=1)
+def _drawable(model: MorphableModel) -> MorphableModel:
+    """The model as faces keep it, which outlive the pipeline and are drawn on the CPU; copied only where it must be."""
+    if model.device.type == "cpu" and model.dtype == torch.float32:
+        return model
+    return copy.deepcopy(model).to("cpu").float()
 
 
 def _turn_light(light: np.ndarray, angle: float) -> np.ndarray:

@@ -6,9 +6,9 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from lirec.geometry.lighting import ODD_IN_X
 from lirec.geometry.rotation import euler_to_matrix, matrix_to_euler
 from lirec.models.morphable_model import MorphableModel
+from lirec.models.rec_net import RecNetOutput
 from train.data.cache import FaceBatch
 from train.data.skins import Dice
 
@@ -17,28 +17,20 @@ CROP_SCALE = 1.35  # side of the crop that RecNet looks at, over the landmarks' 
 
 def mirror(batch: FaceBatch, chosen: torch.Tensor, model: MorphableModel) -> FaceBatch:
     """The mirror image of the pictures where `chosen (B,)` is True."""
-    pick = chosen[:, None]
-    flip = torch.tensor([1.0, -1.0, -1.0], device=chosen.device)
-    sideways = torch.tensor([-1.0, 1.0, 1.0], device=chosen.device)
-    light = batch.light.clone()
-    light[:, ODD_IN_X] *= -1
-    landmarks = batch.landmarks.clone()
-    landmarks[..., 0] = batch.image.shape[3] - landmarks[..., 0]
+    names = {"albedo": "albedo_coefficients"}  # of RecNetOutput, where FaceBatch has another
+    fields = ("identity", "expression", "albedo", "angles", "translation", "focal", "light")
+    truth = RecNetOutput(**{field: getattr(batch, names.get(field, field)) for field in fields})
+    mirrored = {names.get(field, field): value for field, value in truth.mirrored(model).items()}
+    landmarks = batch.landmarks[:, MIRRORED_LANDMARKS]
+    mirrored["landmarks"] = torch.stack((batch.image.shape[3] - landmarks[..., 0], landmarks[..., 1]), 2)
     image = batch.image.clone()
     image[chosen] = image[chosen].flip(3)
-    return replace(
-        batch,
-        image=image,
-        identity=torch.where(pick, batch.identity * model.identity_mirror, batch.identity),
-        expression=torch.where(pick, batch.expression[:, model.expression_mirror], batch.expression),
-        albedo_coefficients=torch.where(
-            pick, batch.albedo_coefficients * model.albedo_mirror, batch.albedo_coefficients
-        ),
-        angles=torch.where(pick, batch.angles * flip, batch.angles),
-        translation=torch.where(pick, batch.translation * sideways, batch.translation),
-        light=torch.where(pick[..., None], light, batch.light),
-        landmarks=torch.where(pick[..., None], landmarks[:, MIRRORED_LANDMARKS], batch.landmarks),
-    )
+
+    def where_chosen(name):
+        old = getattr(batch, name)
+        return torch.where(chosen.reshape(-1, *[1] * (old.ndim - 1)), mirrored[name], old)
+
+    return replace(batch, image=image, **{name: where_chosen(name) for name in mirrored})
 
 
 MIRRORED_LANDMARKS = [

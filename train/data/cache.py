@@ -8,6 +8,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 
 from lirec.errors import LirecError
 from lirec.models.morphable_model import MorphableModel
-from train.data.synthetic import RenderedFaces, SyntheticFaces
+from train.data.synthetic import HELD_OUT_SEED, RenderedFaces, SyntheticFaces
 
 TRUTH = (
     "identity", "expression", "albedo_coefficients", "angles", "translation", "focal", "light", "landmarks",
@@ -55,6 +56,28 @@ def to_batch(faces: RenderedFaces) -> FaceBatch:
     return FaceBatch(image=faces.clean, **{name: getattr(faces, name) for name in TRUTH})
 
 
+class RenderedBatches:
+    """
+    Endless batches drawn where the training runs; for GPUs.
+
+    Args:
+        renderer: what draws them.
+        batch_size: pictures a batch.
+        seed: of the first batch; the next ones count on, below the seeds kept for evaluation.
+        people: so many neighbours show one person.
+    """
+
+    def __init__(self, renderer: SyntheticFaces, batch_size: int, seed: int, people: int = 1):
+        self.renderer, self.batch_size, self.seed, self.people = renderer, batch_size, seed, people
+
+    def __iter__(self) -> Iterator[FaceBatch]:
+        for number in count(self.seed):
+            faces = self.renderer.sample(
+                self.batch_size, number % HELD_OUT_SEED, pictures_per_identity=self.people, degraded=False
+            )
+            yield to_batch(faces)
+
+
 def write_shards(
     renderer: SyntheticFaces,
     folder: Path,
@@ -79,7 +102,7 @@ def write_shards(
         truth, start = {name: [] for name in TRUTH}, time.perf_counter()
         for first in range(0, shard_size, batch):
             faces = renderer.sample(
-                min(batch, shard_size - first), (seed * 100_000 + shard) * 4096 + first,
+                min(batch, shard_size - first), ((seed * 100_000 + shard) * 4096 + first) % HELD_OUT_SEED,
                 pictures_per_identity=per_identity, degraded=False,
             )  # fmt: skip
             images[first : first + batch] = (

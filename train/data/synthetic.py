@@ -1,8 +1,7 @@
 """Rendered faces, endless and seeded, on CPU or CUDA: `python -m train.data.synthetic --output sheet.png`.
 
-A picture is drawn in four steps that can be used alone: who (`Appearance`: shape, skin, hair, clothes), what the
-face does (`Motion`: expression and head pose), how it is seen (`View`: camera, light) and the drawing itself.
-Several pictures can share a person or a motion.
+A picture is who (shape coefficients, `Skins`, `Looks`), what the face does (`Motion`: expression and head pose), and
+how it is seen (camera and `Lamp`). Several pictures can share a person or a motion.
 """
 
 import argparse
@@ -94,8 +93,8 @@ class ExpressionSampler:
     """
     Expressions as people make them, and single and one-sided actions as nobody does often enough.
 
-    A third are mixtures of the actions that go together in speech and emotion, a third are few strong actions at
-    once, the rest weak or neutral: a network must see each coefficient alone to tell it from its neighbours.
+    Two fifths are mixtures of the actions that go together in speech and emotion, two fifths are few strong actions
+    at once, the rest weak or neutral: a network must see each coefficient alone to tell it from its neighbours.
     """
 
     def __init__(self, names: tuple[str, ...]):
