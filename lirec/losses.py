@@ -1,4 +1,4 @@
-"""What the reconstruction networks are trained to make small.
+"""What the networks are trained to make small.
 
 Pure functions of tensors; each returns a scalar that is 0 when prediction and truth agree, and a gradient
 that is finite everywhere, at the truth too. Units and axes are those of `lirec.geometry`.
@@ -7,7 +7,10 @@ Self-supervised, for real photos (Deng et al. 2019, "Accurate 3D Face Reconstruc
 Learning"; Shang et al. 2020, MGCNet): `landmark_loss`, `render_loss`, `identity_loss`, `regularisation_loss`.
 Supervised, for rendered faces whose truth is known: `vertex_loss`, `coefficient_loss`, `expression_loss`,
 `rotation_loss`, `position_loss`, `scale_loss`, `focal_loss`, `light_loss`.
+For pictures: `perceptual_loss`, `gradient_loss`, `total_variation` and the two hinge losses of a GAN.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -251,3 +254,44 @@ def light_loss(
     predicted = linear_to_srgb((albedo * (basis @ light)).clamp_min(0))
     target = linear_to_srgb((true_albedo * (basis @ true_light)).clamp_min(0))
     return _weighted_mean(_norm(predicted - target), weights)
+
+
+# --- pictures -----------------------------------------------------------------------------------------------
+
+
+def perceptual_loss(predicted: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """Mean L1 distance of a network's activations (JR2Net, equation 4), each layer relative to its own size.
+
+    Args:
+        predicted, target: for each layer, activations (B, C, H, W); no gradient goes into the target's.
+    """
+    distances = [
+        (a.float() - b.float()).abs().mean() / (b.float().abs().mean() + 1e-3).detach()
+        for a, b in zip(predicted, target, strict=True)
+    ]
+    return torch.stack(distances).mean()
+
+
+def hinge_generator_loss(scores_of_made: Tensor) -> Tensor:
+    """What the generator makes small, `ReLU[1 - D(I_gen)]` (JR2Net, equation 5)."""
+    return F.relu(1 - scores_of_made).mean()
+
+
+def hinge_discriminator_loss(scores_of_real: Tensor, scores_of_made: Tensor) -> Tensor:
+    """`ReLU(1 - D(I_t)) + ReLU(1 + D(I_gen))` (JR2Net, equation 6)."""
+    return F.relu(1 - scores_of_real).mean() + F.relu(1 + scores_of_made).mean()
+
+
+def gradient_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """L1 distance of the differences of neighbouring pixels of pictures (B, C, H, W), at three scales."""
+    total = predicted.new_zeros(())
+    for step in (1, 2, 4):
+        difference = F.avg_pool2d(predicted - target, step) if step > 1 else predicted - target
+        across, down = difference.diff(dim=3), difference.diff(dim=2)
+        total = total + (across.abs().mean() + down.abs().mean()) * step**0.5
+    return total
+
+
+def total_variation(field: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours in (B, C, H, W)."""
+    return field.diff(dim=3).abs().mean() + field.diff(dim=2).abs().mean()

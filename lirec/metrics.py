@@ -41,6 +41,16 @@ def landmark_error(predicted: Tensor, target: Tensor, normaliser: str = "box", p
     return (predicted[:, kept] - target[:, kept]).norm(dim=-1).mean(-1) / size.clamp_min(1e-6)
 
 
+def landmark_rmse(predicted: Tensor, target: Tensor) -> Tensor:
+    """Root mean square distance of landmarks, JR2Net's EFL: (B, N, 2) pixels twice -> (B,) pixels."""
+    return (predicted - target).square().sum(-1).mean(-1).sqrt()
+
+
+def jitter(landmarks: Tensor) -> float:
+    """How much landmarks (T, N, 2) that should stand still move: mean standard deviation over time, in pixels."""
+    return float(landmarks.double().std(0, correction=0).mean())
+
+
 def failure_rate(errors: Tensor, threshold: float = 0.08) -> float:
     """Fraction of errors (N,) above the threshold; NaN, such as for a face not found, is above it."""
     return float((~(errors <= threshold)).double().mean())
@@ -54,9 +64,7 @@ def box_overlap(first: Tensor, second: Tensor) -> Tensor:
     return shared / (areas - shared).clamp_min(1e-9)
 
 
-def shape_error(
-    predicted: Tensor, target: Tensor, region: Tensor | None = None, align: str = "similarity"
-) -> Tensor:
+def shape_error(predicted: Tensor, target: Tensor, region: Tensor | None = None, align: str = "similarity") -> Tensor:
     """Root mean square distance of corresponding vertices after alignment: (B, V, 3) metres twice -> (B,) mm.
 
     Args:
@@ -83,13 +91,23 @@ def error_ratio(error: Tensor, baseline: Tensor) -> float:
     return float(error.double().mean() / baseline.double().mean().clamp_min(1e-12))
 
 
+def correlation(predicted: Tensor, target: Tensor) -> Tensor:
+    """Pearson correlation over the samples of each column: (N, C), (N, C) -> (C,).
+
+    0 where either side does not vary, which is also what a constant prediction gets.
+    """
+    predicted, target = predicted.double(), target.double()
+    p, t = predicted - predicted.mean(0), target - target.mean(0)
+    spread = p.square().sum(0).sqrt() * t.square().sum(0).sqrt()
+    return torch.where(spread > 1e-9, (p * t).sum(0) / spread.clamp_min(1e-9), 0)
+
+
 @dataclass(frozen=True)
 class CoefficientScores:
     """How well each of C coefficients is predicted, next to predicting its mean.
 
     Attributes:
-        correlation: (C,) Pearson correlation over the samples; 0 where either side does not vary, which is
-            also what a constant prediction gets.
+        correlation: (C,) as `correlation` gives it.
         error: (C,) mean absolute error.
         baseline: (C,) mean absolute error of predicting the mean.
     """
@@ -106,10 +124,8 @@ def coefficient_scores(predicted: Tensor, target: Tensor, mean: Tensor | None = 
     """
     predicted, target = predicted.double(), target.double()
     mean = target.mean(0) if mean is None else mean.double()
-    p, t = predicted - predicted.mean(0), target - target.mean(0)
-    spread = p.square().sum(0).sqrt() * t.square().sum(0).sqrt()
-    correlation = torch.where(spread > 1e-9, (p * t).sum(0) / spread.clamp_min(1e-9), 0)
-    return CoefficientScores(correlation, (predicted - target).abs().mean(0), (mean - target).abs().mean(0))
+    errors = ((guess - target).abs().mean(0) for guess in (predicted, mean))
+    return CoefficientScores(correlation(predicted, target), *errors)
 
 
 def masked_error(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -127,9 +143,34 @@ def psnr(predicted: Tensor, target: Tensor) -> Tensor:
     return -10 * torch.log10((predicted - target).square().flatten(1).mean(1))
 
 
-def ssim(predicted: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity of images (B, 3, H, W) in [0, 1], window of 11 px: (B,), 1 where equal."""
+def ssim(predicted: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Structural similarity of images (B, 3, H, W) in [0, 1], window of 11 px: (B,), 1 where equal.
+
+    With a mask (B, 1, H, W) the mean over the windows whose middle is in it, NaN where it is empty.
+    """
     # Comes with the extra "train", like the other packages that only measuring and training need.
     from torchmetrics.functional.image import structural_similarity_index_measure as similarity
 
-    return similarity(predicted, target, data_range=1.0, reduction="none").reshape(-1)
+    whole, local = similarity(predicted, target, data_range=1.0, reduction="none", return_full_image=True)
+    if mask is None:
+        return whole.reshape(-1)
+    mask = mask.to(local)
+    return (local.mean(1, keepdim=True) * mask).flatten(1).sum(1) / mask.flatten(1).sum(1)
+
+
+def frechet_distance(predicted: Tensor, target: Tensor) -> float:
+    """Fréchet distance of two sets of features (N, D), (M, D), each taken as a normal distribution.
+
+    This is FID when the features are those of Inception. It falls with the number of samples, so that only
+    figures of equal N, M and features can be compared.
+    """
+    if min(len(predicted), len(target)) < 2:
+        return float("nan")
+    predicted, target = predicted.double(), target.double()
+    offset = (predicted.mean(0) - target.mean(0)).square().sum()
+    # The root of the covariances' product has as its trace the sum of the singular values of p @ t.T, which
+    # also exists where there are fewer samples than features. QR makes p and t small when there are more.
+    p, t = ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (predicted, target))
+    p, t = (torch.linalg.qr(x, mode="r").R for x in (p, t))
+    shared = torch.linalg.svdvals(p @ t.T).sum()
+    return float((offset + p.square().sum() + t.square().sum() - 2 * shared).clamp_min(0))

@@ -171,24 +171,28 @@ class _Surface:
         normals = np.cross(b - a, c - a)
         self.normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
         centres = self.corners.mean(1)
-        self.reach = np.linalg.norm(self.corners - centres[:, None], axis=2).max()
-        self.tree = cKDTree(centres)
+        reach = np.linalg.norm(self.corners - centres[:, None], axis=2).max(1)
+        # Few triangles are large, and only these must be looked for far from their centres.
+        sizes = np.ceil(np.log2(np.maximum(reach / max(np.median(reach), 1e-300), 1)))
+        groups = (np.flatnonzero(sizes == size) for size in np.unique(sizes))
+        self.groups = [(group, cKDTree(centres[group]), reach[group].max()) for group in groups]
 
     def closest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The closest place (N, 3), its triangle (N,) and its distance (N,) for points (N, 3)."""
         places = np.empty_like(points)
         found = np.empty(len(points), np.int64)
-        distances = np.empty(len(points))
-        open_points, count = np.arange(len(points)), 8
-        while len(open_points):
-            count = min(count, len(self.corners))
-            bounds, candidates = self.tree.query(points[open_points], np.arange(1, count + 1))
-            _closest(points, open_points, candidates, self.corners, places, found, distances)
-            if count == len(self.corners):
-                break
-            # A triangle comes no closer than its centre less the largest triangle's reach.
-            open_points = open_points[bounds[:, -1] - self.reach < distances[open_points]]
-            count *= 4
+        distances = np.full(len(points), np.inf)
+        for group, tree, reach in self.groups:
+            open_points, count = np.arange(len(points)), 8
+            while len(open_points):
+                count = min(count, len(group))
+                bounds, candidates = tree.query(points[open_points], np.arange(1, count + 1))
+                _closest(points, open_points, group[candidates], self.corners, places, found, distances)
+                if count == len(group):
+                    break
+                # A triangle comes no closer than its centre less the largest triangle's reach.
+                open_points = open_points[bounds[:, -1] - reach < distances[open_points]]
+                count *= 4
         return places, found, distances
 
 
@@ -203,11 +207,11 @@ def _rotation_vector_to_matrix(vector: np.ndarray) -> np.ndarray:
 
 @kernel
 def _closest(points, chosen, candidates, corners, places, found, distances):
-    """The closest of the candidate triangles for each chosen point, region by region."""
+    """The closest of the candidate triangles for each chosen point, if closer than what is found; region by region."""
     for row in range(len(chosen)):
         i = chosen[row]
         px, py, pz = points[i, 0], points[i, 1], points[i, 2]
-        best = np.inf
+        best = distances[i] ** 2
         for column in range(candidates.shape[1]):
             f = candidates[row, column]
             ax, ay, az = corners[f, 0, 0], corners[f, 0, 1], corners[f, 0, 2]

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import torch
+import torch.nn.functional as F
+from torch import nn
 from transformers import ResNetConfig, ResNetModel
 
 
@@ -17,3 +20,201 @@ def resnet(layer_type: str, depths: Sequence[int], hidden_sizes: Sequence[int], 
         embedding_size=embedding_size, hidden_sizes=list(hidden_sizes), depths=list(depths), layer_type=layer_type
     )
     return ResNetModel(config)
+
+
+class PointMaps(nn.Module):
+    """
+    Where points are in a crop, to a fraction of a pixel: the means of one heat map each, made of all stages of a ResNet
+    (Sun et al. 2018, "Integral human pose regression").
+
+    Args:
+        hidden_sizes: channels of the stages.
+        count: of points.
+        width: channels that are kept of each stage.
+    """
+
+    def __init__(self, hidden_sizes: Sequence[int], count: int, width: int = 48):
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in hidden_sizes)
+        self.smooth = convolution(width, width)
+        self.to_maps = nn.Conv2d(width, count, 1)
+
+    def forward(self, stages: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Features (B, C, h, w) of all stages, the largest first, to (B, count, 2) in crop sides from the middle."""
+        x = None
+        for lateral, stage in reversed(list(zip(self.lateral, stages, strict=True))):
+            x = lateral(stage) if x is None else lateral(stage) + F.interpolate(x, stage.shape[2:], mode="bilinear")
+        heat = self.to_maps(self.smooth(x)).float()
+        places = ((torch.arange(size, device=x.device) + 0.5) / size - 0.5 for size in heat.shape[2:])
+        y, x = torch.meshgrid(*places, indexing="ij")
+        return heat.flatten(2).softmax(2) @ torch.stack((x, y), 2).flatten(0, 1)
+
+
+class CropFeatures(nn.Module):
+    """What a ResNet sees in a square crop, as one vector.
+
+    The papers average the last stage over all places. Poses, shapes and expressions are told by where an eyelid or a
+    lip is to within a pixel, though, so the places can be kept: channels of the second, third and last stage, reduced
+    by `place_channels`, go into one hidden layer without being averaged.
+
+    Args:
+        image_size: width and height of the crops.
+        layer_type, depths, hidden_sizes, embedding_size: of the `resnet`.
+        place_channels: channels that are kept of the second, third and last stage's places; with none the last stage is
+            averaged.
+        head_width: units of the hidden layer, 0 for none (only without `place_channels`).
+        point_count: points that `PointMaps` finds, whose places go into the hidden layer too (only with one).
+
+    Attributes:
+        count: length of the vector.
+
+    Raises:
+        ValueError: `place_channels` do not fit the stages, or there is no hidden layer after them.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        layer_type: str,
+        depths: Sequence[int],
+        hidden_sizes: Sequence[int],
+        embedding_size: int,
+        place_channels: Sequence[int] = (),
+        head_width: int = 0,
+        point_count: int = 0,
+    ):
+        super().__init__()
+        if point_count and not head_width:
+            raise ValueError("point_count needs a head_width above 0.")
+        if place_channels and (len(place_channels) != 3 or len(hidden_sizes) != 4 or not head_width):
+            raise ValueError("place_channels are three numbers, for four stages and a head_width above 0.")
+        self.resnet = resnet(layer_type, depths, hidden_sizes, embedding_size)
+        inputs = hidden_sizes[-1]
+        if place_channels:
+            sizes = [-(-image_size // step) for step in (8, 16, 32)]
+            inputs = sum(count * size**2 for count, size in zip(place_channels, sizes, strict=True))
+        self.reduce = nn.ModuleList(
+            nn.Conv2d(channels, count, 1) for channels, count in zip(hidden_sizes[1:], place_channels, strict=False)
+        )
+        self.points = PointMaps(hidden_sizes, point_count) if point_count else None
+        inputs += 2 * point_count
+        self.hidden = nn.Linear(inputs, head_width) if head_width else None
+        self.count = head_width or inputs
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """
+        Args:
+            images: (B, 3, image_size, image_size) sRGB crops in [0, 1].
+
+        Returns:
+            The vectors (B, count), and the points (B, point_count, 2) in crop sides from the middle, if any.
+        """
+        stages = self.resnet((images - 0.5) / 0.25, output_hidden_states=True).hidden_states[1:]
+        if len(self.reduce):
+            kept = [reduce(stage).flatten(1) for reduce, stage in zip(self.reduce, stages[-3:], strict=True)]
+            features = torch.cat(kept, 1)
+        else:
+            features = stages[-1].mean((2, 3))
+        points = None
+        if self.points is not None:
+            points = self.points(stages)
+            features = torch.cat((features, 4 * points.flatten(1).to(features.dtype)), 1)
+        return features if self.hidden is None else F.gelu(self.hidden(features)), points
+
+
+def convolution(channels: int, out_channels: int, stride: int = 1, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
+    """A convolution that keeps the size but for its stride, group normalisation and SiLU."""
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(channels, out_channels, kernel, stride, padding, dilation),
+        nn.GroupNorm(min(8, out_channels // 4), out_channels),
+        nn.SiLU(),
+    )
+
+
+class Modulation(nn.Module):
+    """Normalised activations, multiplied and shifted element-wise by what a condition says (SPADE, Park et al. 2019).
+
+    Args:
+        channels: of the activations; condition_channels: of the condition, which has their size.
+        hidden: channels in between.
+    """
+
+    def __init__(self, channels: int, condition_channels: int, hidden: int = 16):
+        super().__init__()
+        self.norm = nn.GroupNorm(min(8, channels // 4), channels, affine=False)
+        self.hidden = nn.Conv2d(condition_channels, hidden, 3, padding=1)
+        self.scale_and_shift = nn.Conv2d(hidden, 2 * channels, 1)
+        nn.init.normal_(self.scale_and_shift.weight, std=0.02)
+        nn.init.zeros_(self.scale_and_shift.bias)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.scale_and_shift(F.relu(self.hidden(condition))).chunk(2, 1)
+        return self.norm(x) * (1 + scale) + shift
+
+
+class ModulatedBlock(nn.Module):
+    """A residual block of two convolutions with a `Modulation` before each; it begins as the identity."""
+
+    def __init__(self, channels: int, condition_channels: int):
+        super().__init__()
+        hidden = max(16, channels // 4)
+        self.first_modulation = Modulation(channels, condition_channels, hidden)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second_modulation = Modulation(channels, condition_channels, hidden)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.normal_(self.second.weight, std=0.01)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        y = self.first(F.silu(self.first_modulation(x, condition)))
+        return x + self.second(F.silu(self.second_modulation(y, condition)))
+
+
+def for_network(x: torch.Tensor, network) -> torch.Tensor:
+    """Planes (B, C, H, W), channels last, in the type that a network computes in: autocast's, or its weights'."""
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else network.dtype
+    return x.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def principal_axes(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Variances (C,), axes as columns (C, C) and mean (C,) of rows (N, C)."""
+    middle = rows.mean(0)
+    centred = (rows - middle).double()
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
+    return values.clamp_min(0).to(rows.dtype), vectors.to(rows.dtype), middle
+
+
+class ResidualPerceptron(nn.Module):
+    """Two linear layers on normalised features (B, C), added to them; it begins near the identity."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        nn.init.normal_(self.layers[-1].weight, std=0.1 / width**0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(x)
+
+
+class AdaptiveBlock(nn.Module):
+    """A residual block of two convolutions before each of which every channel is normalised, and given the mean and
+    deviation that a style asks for (AdaIN, Huang and Belongie 2017); it begins near the identity.
+
+    Args:
+        channels: of the activations.
+        style: length of the style vector.
+    """
+
+    def __init__(self, channels: int, style: int):
+        super().__init__()
+        self.statistics = nn.Linear(style, 4 * channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.normal_(self.second.weight, std=0.01)
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        """Activations (B, C, H, W), style (B, D)."""
+        scale1, shift1, scale2, shift2 = self.statistics(style)[..., None, None].chunk(4, 1)
+        y = self.first(F.silu(F.instance_norm(x) * (1 + scale1) + shift1))
+        return x + self.second(F.silu(F.instance_norm(y) * (1 + scale2) + shift2))

@@ -35,6 +35,7 @@ ISLANDS = {  # u0, v0, width, height
     "tongue": (0.79, 0.875, 0.09, 0.115),
     "mouth_cavity": (0.89, 0.875, 0.10, 0.115),
 }
+NECK_PIVOT = (0.0, -0.10, -0.075)  # metres, face frame: about what the head turns
 EYE_LIMIT = 1.1  # radians from the pupil that an eye's island covers
 
 
@@ -153,6 +154,23 @@ class MorphableModel(ModelMixin, ConfigMixin):
         farthest = (candidates * outward[:, :, None]).sum(-1).argmax(-1)
         jaw = torch.take_along_dim(candidates, farthest[..., None, None], 2).squeeze(2)
         return torch.cat((jaw, points[:, 17:]), 1)
+
+    def twist_neck(self, vertices: torch.Tensor, body_turn: torch.Tensor) -> torch.Tensor:
+        """
+        Turn the lower neck with the body, from whose pose the head has turned away.
+
+        Args:
+            vertices (`torch.Tensor` of shape `(B, V, 3)`): a head, face frame.
+            body_turn (`torch.Tensor` of shape `(B, 3, 3)`): from the head's face frame to the body's: `Rᵀ R_body`.
+
+        Returns:
+            `torch.Tensor` of shape `(B, V, 3)`: under the jaw the neck goes over from the one to the other.
+        """
+        _, y, z = self.mean_vertices.unbind(1)
+        share = ((-y - 0.7 * (z + 0.02) - 0.1) / 0.08).clamp(0, 1)
+        share = (share * share * (3 - 2 * share))[:, None]
+        pivot = vertices.new_tensor(NECK_PIVOT)
+        return vertices + share * ((vertices - pivot) @ body_turn.transpose(1, 2) + pivot - vertices)
 
     def select_vertices(self, *regions: str) -> torch.Tensor:
         """Mask of shape `(V,)` of the vertices in the named regions."""

@@ -4,14 +4,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import nn
 
 from lirec.geometry.lighting import ODD_IN_X
-from lirec.models.layers import resnet
+from lirec.models.layers import CropFeatures
 from lirec.models.morphable_model import MorphableModel
 
 TYPICAL_SCALE = 4.6  # crop sides per metre in the face's plane: a face of 15 cm in a crop 1.45 times as wide
@@ -32,6 +31,8 @@ class RecNetOutput(BaseOutput):
         translation (`torch.Tensor` of shape `(B, 3)`): metres, camera frame.
         focal (`torch.Tensor` of shape `(B,)`): focal length in crop sides; the principal point is the middle.
         light (`torch.Tensor` of shape `(B, 9, 3)`): spherical harmonics.
+        features (`torch.Tensor` of shape `(B, D)`, *optional*): what all is regressed from; for training.
+        points (`torch.Tensor` of shape `(B, P, 2)`, *optional*): those that `PointMaps` finds.
     """
 
     identity: torch.Tensor
@@ -41,6 +42,8 @@ class RecNetOutput(BaseOutput):
     translation: torch.Tensor
     focal: torch.Tensor
     light: torch.Tensor
+    features: torch.Tensor | None = None
+    points: torch.Tensor | None = None
 
     def mirrored(self, model: MorphableModel) -> "RecNetOutput":
         """The same faces seen in a mirror: what belongs to the flipped crops."""
@@ -70,8 +73,8 @@ class RecNet(ModelMixin, ConfigMixin):
         layer_type (`str`): `"bottleneck"` (ResNet-50) or `"basic"` (ResNet-18, 34).
         depths, hidden_sizes (`list[int]`): Blocks and channels of the stages.
         embedding_size (`int`): Channels of the stem.
-        pool_size (`int`): The last features are averaged to `pool_size` x `pool_size` places, 1 as in ResNet.
-        head_width (`int`): Units of a hidden layer before the coefficients, 0 for none.
+        place_channels (`list[int]`), head_width (`int`), point_count (`int`): As in
+            `lirec.models.layers.CropFeatures`.
         identity_count, expression_count, albedo_count (`int`): Numbers of coefficients.
     """
 
@@ -84,18 +87,19 @@ class RecNet(ModelMixin, ConfigMixin):
         depths: tuple[int, ...] = (3, 4, 6, 3),
         hidden_sizes: tuple[int, ...] = (256, 512, 1024, 2048),
         embedding_size: int = 64,
-        pool_size: int = 1,
+        place_channels: tuple[int, ...] = (),
         head_width: int = 0,
+        point_count: int = 0,
         identity_count: int = 80,
         expression_count: int = 51,
         albedo_count: int = 64,
     ):
         super().__init__()
-        self.backbone = resnet(layer_type, depths, hidden_sizes, embedding_size)
-        features = hidden_sizes[-1] * pool_size**2
-        self.hidden = nn.Linear(features, head_width) if head_width else None
+        self.backbone = CropFeatures(
+            image_size, layer_type, depths, hidden_sizes, embedding_size, place_channels, head_width, point_count
+        )
         self.counts = (identity_count, expression_count, albedo_count, 3, 2, 1, 1, 27)
-        self.head = nn.Linear(head_width or features, sum(self.counts))
+        self.head = nn.Linear(self.backbone.count, sum(self.counts))
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
@@ -104,10 +108,7 @@ class RecNet(ModelMixin, ConfigMixin):
         Args:
             images (`torch.Tensor` of shape `(B, 3, image_size, image_size)`): sRGB crops in [0, 1].
         """
-        features = self.backbone((images - 0.5) / 0.25).last_hidden_state
-        features = F.adaptive_avg_pool2d(features, self.config.pool_size).flatten(1)
-        if self.hidden is not None:
-            features = F.gelu(self.hidden(features))
+        features, points = self.backbone(images)
         parts = self.head(features).float().split(self.counts, 1)
         identity, expression, albedo, angles, offset, log_scale, log_focal, light = parts
         # the size in the picture is plain to see, the focal length hardly: depth follows from both
@@ -124,4 +125,6 @@ class RecNet(ModelMixin, ConfigMixin):
             translation=translation,
             focal=focal[:, 0],
             light=light.unflatten(1, (9, 3)) + constant,
+            features=features,
+            points=points,
         )

@@ -157,19 +157,21 @@ def load_model(
     return torch.nn.Module.to(model, dtype)
 
 
-def save_model(model: ModelMixin, folder: str | os.PathLike, full_precision: Sequence[str] = ()) -> Path:
+def save_model(model: ModelMixin, folder: str | os.PathLike, full_precision: Sequence[str] | None = None) -> Path:
     """Write a network to `folder` as it is published: float16, safetensors, files below 15 MB.
 
     Args:
         model: stays as it is.
         folder: made where needed; a network stored there before is replaced.
         full_precision: names (or their beginnings) of weights and buffers that stay as they are, where three
-            decimal digits are too few (texture coordinates).
+            decimal digits are too few (texture coordinates); those in `model.full_precision`, if any, when None.
 
     Raises:
         LirecError: a weight is not a number or too large for float16.
     """
     folder = Path(folder)
+    if full_precision is None:
+        full_precision = vars(type(model)).get("full_precision", ())
     model = copy.deepcopy(model)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.is_floating_point() and not name.startswith(tuple(full_precision)):
@@ -179,6 +181,10 @@ def save_model(model: ModelMixin, folder: str | os.PathLike, full_precision: Seq
     for old in folder.glob(WEIGHTS.replace(".safetensors", "*")):
         old.unlink()
     model.save_pretrained(folder, safe_serialization=True, max_shard_size=MAX_SHARD_SIZE)
+    config = folder / model.config_name
+    content = read_json(config, f"{folder} holds no network")
+    content.pop("_name_or_path", None)  # where it was loaded from: a path of this machine
+    config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return folder
 
 

@@ -1,0 +1,143 @@
+"""Where the pixels of a driven view come from in the source picture (JR2Net, equation 2)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from lirec.geometry.rasterizer import Fragments, interpolate
+
+DEPTH_TOLERANCE = 0.005  # metres that a point may lie behind what the source sees there
+FILL_LEVELS = 5  # the motion of the mesh fades out over about 2 ** FILL_LEVELS pixels around it
+
+
+@dataclass
+class HeadView:
+    """
+    B heads before their cameras.
+
+    Args:
+        vertices: (B, V, 3) metres, face frame.
+        rotation: (B, 3, 3) to the camera frame.
+        translation: (B, 3) metres.
+        K: (B, 3, 3) intrinsics of a picture that is 1 unit wide and high.
+    """
+
+    vertices: torch.Tensor
+    rotation: torch.Tensor
+    translation: torch.Tensor
+    K: torch.Tensor
+
+
+@dataclass
+class Correspondence:
+    """
+    Where each of H x W pixels of a driven view is found in the source.
+
+    Args:
+        grid: (B, H, W, 2) x, y in [-1, 1] as `grid_sample(align_corners=False)` reads them. Beyond the mesh the
+            mesh's motion goes on and fades, so that far from it a pixel is found where it is.
+        visible: (B, 1, H, W) the co-visible mask C: 1 where the mesh is seen and the source sees that point too.
+    """
+
+    grid: torch.Tensor
+    visible: torch.Tensor
+
+
+def pixel_grid(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
+    """(1, height, width, 2): the grid that finds each pixel where it is."""
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) * (2 / height) - 1
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) * (2 / width) - 1
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)[None]
+
+
+def warp(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Look pictures or features (B, C, h, w) up at a grid (B, H, W, 2), bilinearly; at the rim they go on."""
+    return F.grid_sample(image, grid.to(image.dtype), padding_mode="border", align_corners=False)
+
+
+def dense_correspondence(
+    fragments: Fragments,
+    triangles: torch.Tensor,
+    source_points: torch.Tensor,
+    source_depth: torch.Tensor,
+    mirrored: bool = False,
+) -> Correspondence:
+    """
+    Equation 2 for a surface that may deform: a pixel of the driven view sees a point of the mesh, and that point of
+    the source's mesh, which has the source's own expression and pose, is projected into the source.
+
+    Args:
+        fragments: what the driven view sees of the mesh (H x W pixels).
+        triangles: (F, 3).
+        source_points: (B, V, 3) the source's vertices projected: x, y in picture widths, depth in metres.
+        source_depth: (B, 1, h, w) metres behind which the source sees nothing, of `hiding_depth`.
+        mirrored: source_points are those of a mirrored mesh, whose triangles turn the other way.
+    """
+    points = interpolate(fragments, triangles, source_points)
+    seen = fragments.triangle >= 0
+    grid = points[..., :2] * 2 - 1
+    before = F.grid_sample(source_depth, grid, mode="nearest", align_corners=False)[:, 0]
+    a, b, c = source_points[:, triangles, :2].unbind(2)
+    area = (b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0]  # < 0: seen from the front
+    facing = torch.take_along_dim(area, fragments.triangle.clamp_min(0).flatten(1), 1).view_as(seen)
+    facing = facing > 0 if mirrored else facing < 0
+    inside = (grid.abs() <= 1).all(-1)
+    unhidden = (before == 0) | (points[..., 2] < before + DEPTH_TOLERANCE)
+    visible = (seen & facing & inside & unhidden)[:, None].to(grid.dtype)
+    return Correspondence(extend(grid, seen[:, None].to(grid.dtype)), visible)
+
+
+def hiding_depth(fragments: Fragments) -> torch.Tensor:
+    """(B, 1, H, W): the depth in metres of what a view sees, 0 where that is nothing.
+
+    Where a surface is steep its depth differs within a pixel, so of a pixel and its neighbours the farthest counts.
+    """
+    depth = torch.where(fragments.depth.isinf(), 0, fragments.depth)[:, None]
+    return F.max_pool2d(depth, 3, 1, 1)
+
+
+def extend(grid: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """
+    A grid (B, H, W, 2) that is right where known (B, 1, H, W) is 1, with its motion carried on to the other pixels.
+
+    Pull and push: what is unknown gets the mean of ever larger neighbourhoods, and no motion where even the largest
+    knows none.
+    """
+    height, width = known.shape[2:]
+    rest = pixel_grid(height, width, grid)
+    motion = (grid - rest).permute(0, 3, 1, 2) * known
+    pyramid = [torch.cat((motion, known), 1)]
+    for _ in range(FILL_LEVELS):
+        pyramid.append(F.avg_pool2d(pyramid[-1], 2, ceil_mode=True, count_include_pad=False))
+    filled = torch.zeros_like(pyramid[-1][:, :2])
+    for level in reversed(pyramid):
+        if filled.shape[2:] != level.shape[2:]:
+            filled = F.interpolate(filled, level.shape[2:], mode="bilinear", align_corners=False)
+        weight = level[:, 2:]
+        filled = filled + (level[:, :2] - weight * filled)  # weight * mean + (1 - weight) * what is behind
+    return filled.permute(0, 2, 3, 1) + rest
+
+
+def reproject(
+    depth: torch.Tensor, K_driven: torch.Tensor, K_source: torch.Tensor, relative: torch.Tensor
+) -> torch.Tensor:
+    """
+    Equation 2 as it stands, for a rigid head: `p_s ~ K_s P_rel D_t(p_t) K_t⁻¹ p_t`.
+
+    Args:
+        depth: (B, 1, H, W) the driven view's depth map in metres.
+        K_driven, K_source: (B, 3, 3) intrinsics of pictures 1 unit wide and high.
+        relative: (B, 4, 4) from the driven view's camera frame to the source's.
+
+    Returns:
+        (B, H, W, 2) grid for `warp`; it means something only where there is depth.
+    """
+    height, width = depth.shape[2:]
+    pixels = (pixel_grid(height, width, depth) + 1) / 2
+    pixels = torch.cat((pixels, torch.ones_like(pixels[..., :1])), -1).flatten(1, 2)
+    points = pixels @ torch.linalg.inv(K_driven).transpose(1, 2) * depth.flatten(2).transpose(1, 2)
+    points = points @ relative[:, :3, :3].transpose(1, 2) + relative[:, None, :3, 3]
+    points = points @ K_source.transpose(1, 2)
+    grid = points[..., :2] / points[..., 2:].clamp_min(1e-6) * 2 - 1
+    return grid.view(len(depth), height, width, 2)

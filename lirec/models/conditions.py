@@ -1,0 +1,200 @@
+"""What DCNet is told about the source and the driven head: maps of the mesh, and where pixels come from."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from lirec.geometry import fit_light, interpolate, linear_to_srgb, project, rasterize, shade, srgb_to_linear
+from lirec.geometry.mesh import vertex_normals
+from lirec.geometry.view_synthesis import Correspondence, HeadView, dense_correspondence, hiding_depth
+from lirec.models.morphable_model import MorphableModel
+
+LIGHT_PIXELS = 32  # width at which light is fitted: it is smooth
+
+
+@dataclass
+class SourceMaps:
+    """
+    B source pictures with what their reconstructed heads look like in them, S pixels wide.
+
+    Args:
+        photo: (B, 3, H, H) sRGB in [0, 1], the crop at its own resolution.
+        image: (B, 3, S, S) the same, smaller.
+        normal: (B, 3, S, S) camera frame, 0 outside the head.
+        light: (B, 3, S, S) sRGB: what the head looks like if it is all skin under the fitted light.
+        mask: (B, 1, S, S) 1 where the head is seen.
+        depth: (B, 1, H, H) metres, of `hiding_depth`.
+        points: (B, V, 3) projected vertices: x, y in picture widths, metres.
+        harmonics: (B, 9, 3) the fitted light, skin colour included, linear RGB.
+        view: the heads and their cameras.
+    """
+
+    photo: torch.Tensor
+    image: torch.Tensor
+    normal: torch.Tensor
+    light: torch.Tensor
+    mask: torch.Tensor
+    depth: torch.Tensor
+    points: torch.Tensor
+    harmonics: torch.Tensor
+    view: HeadView
+
+
+@dataclass
+class Surface:
+    """
+    What B driven pictures of W x W pixels see of the head.
+
+    Args:
+        correspondence: where it is in the source.
+        mirrored: where the same place of the face's other half is in the source; None where it was not asked for.
+        albedo: (B, 3, W, W) sRGB of an average head, darkened in its hollows; 0 outside the head.
+        mask: (B, 1, W, W) the head; mouth, eyes: (B, 1, W, W) what is seen between lips and between lids.
+    """
+
+    correspondence: Correspondence
+    mirrored: Correspondence | None
+    albedo: torch.Tensor
+    mask: torch.Tensor
+    mouth: torch.Tensor
+    eyes: torch.Tensor
+
+
+@dataclass
+class DrivenMaps:
+    """
+    The heads of B sources in driven poses and expressions.
+
+    Args:
+        normal, light: (B, 3, S, S) as in `SourceMaps`.
+        surface: at S pixels; fine: at the photo's H pixels.
+    """
+
+    normal: torch.Tensor
+    light: torch.Tensor
+    surface: Surface
+    fine: Surface
+
+
+class ConditionRenderer:
+    """
+    Draws source and driven maps of a morphable model's heads.
+
+    Args:
+        model: the morphable model; the maps are drawn where it is.
+        size: S, width of the maps in pixels.
+    """
+
+    def __init__(self, model: MorphableModel, size: int):
+        self.model, self.size = model, size
+        self.fits_light = model.select_triangles("skin", "lips")
+        self.in_mouth = model.select_triangles("mouth_cavity", "teeth_upper", "teeth_lower", "tongue")
+        self.in_eyes = model.select_triangles("eye_left", "eye_right", "eye_cavity")
+        self.albedo = model.mean_albedo[None]
+
+    @torch.no_grad()
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def source(self, photo: torch.Tensor, view: HeadView) -> SourceMaps:
+        """
+        Args:
+            photo: (B, 3, H, H) sRGB in [0, 1].
+            view: the heads as they are in the photos.
+        """
+        image = photo
+        if photo.shape[3] != self.size:
+            image = F.interpolate(photo, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
+        points = project(view.vertices, view.rotation, view.translation, view.K)
+        normals = vertex_normals(view.vertices, self.model.triangles) @ view.rotation.transpose(1, 2)
+        fragments = self._rasterize(points, self.size)
+        normal = F.normalize(interpolate(fragments, self.model.triangles, normals), dim=-1).movedim(-1, 1)
+        harmonics = self.fit(image, normal, fragments)
+        fine = fragments if photo.shape[3] == self.size else self._rasterize(points, photo.shape[3])
+        return SourceMaps(
+            photo=photo,
+            image=image,
+            normal=normal,
+            light=self._light_map(normal, fragments, harmonics),
+            mask=(fragments.triangle >= 0)[:, None].to(image.dtype),
+            depth=hiding_depth(fine),
+            points=points,
+            harmonics=harmonics,
+            view=view,
+        )
+
+    @torch.no_grad()
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def driven(
+        self,
+        source: SourceMaps,
+        view: HeadView,
+        light: torch.Tensor | None = None,
+        fit_to: torch.Tensor | None = None,
+        mirrored: bool = True,
+    ) -> DrivenMaps:
+        """
+        Args:
+            source: of the same B heads.
+            view: the driven heads. Their necks stay with the source's body.
+            light: (B, 9, 3) in place of the light fitted to the source.
+            fit_to: (B, 3, S, S) pictures of the driven heads, to whose pixels light is fitted instead.
+            mirrored: whether the face's other half is looked for too.
+        """
+        model = self.model
+        vertices = model.twist_neck(view.vertices, view.rotation.transpose(1, 2) @ source.view.rotation)
+        points = project(vertices, view.rotation, view.translation, view.K)
+        normals = vertex_normals(vertices, model.triangles) @ view.rotation.transpose(1, 2)
+        fragments = self._rasterize(points, self.size)
+        normal = F.normalize(interpolate(fragments, model.triangles, normals), dim=-1).movedim(-1, 1)
+        surface = self._surface(source, fragments, mirrored)
+        fine = surface
+        if source.photo.shape[3] != self.size:
+            fine = self._surface(source, self._rasterize(points, source.photo.shape[3]), mirrored)
+        if fit_to is not None:
+            light = self.fit(fit_to, normal, fragments)
+        elif light is None:
+            light = source.harmonics
+        return DrivenMaps(normal, self._light_map(normal, fragments, light), surface, fine)
+
+    def fit(self, image: torch.Tensor, normal: torch.Tensor, fragments) -> torch.Tensor:
+        """(B, 9, 3) light under which a surface that is all of one colour looks most like the skin in `image`."""
+        skin = self.fits_light[fragments.triangle.clamp_min(0)] & (fragments.triangle >= 0)
+        step = max(1, self.size // LIGHT_PIXELS)
+        image, normal, skin = (
+            F.avg_pool2d(plane, step)
+            for plane in (srgb_to_linear(image), normal, skin[:, None].to(image.dtype))
+        )
+        skin = skin * (skin > 0.99)
+        return fit_light(torch.ones_like(image), F.normalize(normal, dim=1), image, skin, ridge=0.02)
+
+    def _rasterize(self, points, size):
+        return rasterize(points * points.new_tensor([size, size, 1.0]), self.model.triangles, size, size)
+
+    @staticmethod
+    def _light_map(normal, fragments, harmonics):
+        light = shade(normal.movedim(1, -1), harmonics).movedim(-1, 1)
+        return linear_to_srgb(light.clamp(0, 1)) * (fragments.triangle >= 0)[:, None]
+
+    def _surface(self, source: SourceMaps, fragments, mirrored: bool) -> Surface:
+        model = self.model
+        seen = fragments.triangle >= 0
+        triangle = fragments.triangle.clamp_min(0)
+        uv = interpolate(fragments, model.triangles_uv, model.uv[None])
+        hollow = interpolate(fragments, model.triangles, model.ambient_occlusion[None, :, None]).movedim(-1, 1)
+        points, depth = source.points.expand(len(uv), -1, -1), source.depth.expand(len(uv), -1, -1, -1)
+        texture = self.albedo.expand(len(uv), -1, -1, -1)
+        albedo = F.grid_sample(texture, uv * 2 - 1, padding_mode="border", align_corners=False)
+        return Surface(
+            correspondence=dense_correspondence(fragments, model.triangles, points, depth),
+            mirrored=dense_correspondence(
+                fragments, model.triangles, points[:, model.mirror_vertices], depth, mirrored=True
+            )
+            if mirrored
+            else None,
+            albedo=albedo * hollow,
+            mask=seen[:, None].to(uv.dtype),
+            mouth=(seen & self.in_mouth[triangle])[:, None].to(uv.dtype),
+            eyes=(seen & self.in_eyes[triangle])[:, None].to(uv.dtype),
+        )

@@ -1,0 +1,167 @@
+"""From 68 landmarks to the head that they are of, and to the maps by which LI-Net moves pixels."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+from torch import nn
+
+from lirec.geometry import euler_to_matrix
+from lirec.geometry.landmarks import box_normalised
+from lirec.geometry.view_synthesis import HeadView
+from lirec.models.conditions import ConditionRenderer, DrivenMaps, SourceMaps
+from lirec.models.layers import ResidualPerceptron, principal_axes
+from lirec.models.morphable_model import MorphableModel
+
+DISTANCE = 1.2  # metres from the camera to the head: the perspective of a portrait, since landmarks hardly tell it
+
+
+@dataclass
+class LandmarkLifterOutput(BaseOutput):
+    """
+    Args:
+        identity (`torch.Tensor` of shape `(B, 80)`): α, standard deviations.
+        expression (`torch.Tensor` of shape `(B, 51)`): β as regressed, a little beyond [0, 1] at times.
+        angles (`torch.Tensor` of shape `(B, 3)`): pitch, yaw, roll in radians.
+    """
+
+    identity: torch.Tensor
+    expression: torch.Tensor
+    angles: torch.Tensor
+
+
+class LandmarkLifter(ModelMixin, ConfigMixin):
+    r"""
+    Landmarks to coefficients of the morphable model and a pose.
+
+    LI-Net has no 3D, and its rotation module must paint what it cannot move. With this perceptron landmarks tell where
+    the photo's pixels go when the head turns, as in JR2Net, and what comes into view.
+
+    Args:
+        width (`int`): of the features.
+        depth (`int`): blocks.
+        identity_count, expression_count (`int`): Numbers of coefficients.
+    """
+
+    full_precision = ("middle", "whitening")
+
+    @register_to_config
+    def __init__(self, width: int = 384, depth: int = 3, identity_count: int = 80, expression_count: int = 51):
+        super().__init__()
+        blocks = (ResidualPerceptron(width) for _ in range(depth))
+        self.encoder = nn.Sequential(nn.Linear(68 * 2, width), *blocks, nn.LayerNorm(width))
+        self.counts = (identity_count, expression_count, 3)
+        self.head = nn.Linear(width, sum(self.counts))
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+        self.register_buffer("middle", torch.zeros(68 * 2))
+        self.register_buffer("whitening", 3 * torch.eye(68 * 2))
+
+    @torch.no_grad()
+    def fit_statistics(self, landmarks: torch.Tensor, floor: float = 0.003) -> None:
+        """Set landmarks (N, 68, 2) to unit variance in all directions, but where that is below `floor` sides."""
+        values, vectors, self.middle[:] = principal_axes(box_normalised(landmarks).flatten(1))
+        self.whitening.copy_(vectors / (values + floor**2).sqrt())
+
+    def forward(self, landmarks: torch.Tensor) -> LandmarkLifterOutput:
+        """
+        Args:
+            landmarks (`torch.Tensor` of shape `(B, 68, 2)`): in any unit.
+        """
+        points = (box_normalised(landmarks).flatten(1) - self.middle) @ self.whitening
+        parts = self.head(self.encoder(points.to(self.dtype))).float().split(self.counts, 1)
+        return LandmarkLifterOutput(*parts)
+
+
+@dataclass
+class LiftedHead:
+    """
+    B heads in a picture.
+
+    Args:
+        identity: (B, 80); expression: (B, 51) in [0, 1]; rotation: (B, 3, 3).
+        K: (B, 3, 3) intrinsics of a picture 1 unit wide and high, `DISTANCE` before which the head is.
+    """
+
+    identity: torch.Tensor
+    expression: torch.Tensor
+    rotation: torch.Tensor
+    K: torch.Tensor
+
+    def with_expression(self, other: "LiftedHead") -> "LiftedHead":
+        """The same heads with the expressions of others."""
+        return replace(self, expression=other.expression.expand(len(self.rotation), -1))
+
+
+class LandmarkConditions:
+    """
+    Draws the maps of R and G from landmarks.
+
+    Args:
+        lifter: makes heads of landmarks.
+        model: the morphable model, where `lifter` is.
+        size: S, width of the maps in pixels.
+    """
+
+    def __init__(self, lifter: LandmarkLifter, model: MorphableModel, size: int):
+        self.lifter, self.model, self.renderer = lifter, model, ConditionRenderer(model, size)
+
+    @torch.no_grad()
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def lift(self, landmarks: torch.Tensor, identity: torch.Tensor | None = None) -> LiftedHead:
+        """
+        Args:
+            landmarks: (B, 68, 2) in picture widths.
+            identity: (1 or B, 80) to be used in place of what the landmarks tell.
+        """
+        told = self.lifter(landmarks)
+        identity = told.identity if identity is None else identity.expand(len(landmarks), -1)
+        expression, rotation = told.expression.clamp(0, 1), euler_to_matrix(told.angles)
+        turned = self.model(identity, expression) @ rotation.transpose(1, 2)
+        seen = self.model.landmarks(turned[..., :2] / (1 + turned[..., 2:] / DISTANCE), told.angles)
+        return LiftedHead(identity, expression, rotation, camera_through(seen, landmarks))
+
+    def source(self, photo: torch.Tensor, head: LiftedHead) -> SourceMaps:
+        """Maps of photos (B, 3, H, H) sRGB with the heads in them."""
+        return self.renderer.source(photo, self.view(head))
+
+    def driven(self, source: SourceMaps, head: LiftedHead, mirrored: bool = False) -> DrivenMaps:
+        """Maps of the same people's heads elsewhere; `mirrored` as of `ConditionRenderer.driven`."""
+        return self.renderer.driven(source, self.view(head), mirrored=mirrored)
+
+    @torch.no_grad()
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def view(self, head: LiftedHead) -> HeadView:
+        """The heads before their cameras."""
+        count = len(head.rotation)
+        return HeadView(
+            vertices=self.model(head.identity.expand(count, -1), head.expression),
+            rotation=head.rotation,
+            translation=head.rotation.new_tensor([0.0, 0.0, DISTANCE]).expand(count, 3),
+            K=head.K,
+        )
+
+
+def camera_through(seen: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+    """
+    The camera that puts points where landmarks are, as nearly as it can: a scale and a shift, by least squares.
+
+    Args:
+        seen: (B, 68, 2) metres, in the plane of the head's origin.
+        landmarks: (B, 68, 2) in picture widths.
+
+    Returns:
+        (B, 3, 3) intrinsics for heads at `DISTANCE`.
+    """
+    middle, place = seen.mean(1), landmarks.mean(1)
+    spread = seen - middle[:, None]
+    scale = (spread * (landmarks - place[:, None])).sum((1, 2)) / spread.square().sum((1, 2)).clamp_min(1e-9)
+    K = torch.zeros(len(seen), 3, 3, device=seen.device, dtype=seen.dtype)
+    K[:, 0, 0] = K[:, 1, 1] = scale.clamp_min(1e-3) * DISTANCE
+    K[:, :2, 2] = place - scale[:, None] * middle
+    K[:, 2, 2] = 1
+    return K

@@ -1,0 +1,88 @@
+"""Pictures blended of layers: moved pixels of a photo, at the photo's own resolution, and painted ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers.utils import BaseOutput
+from torch import nn
+
+from lirec.geometry.view_synthesis import pixel_grid, warp
+
+
+@dataclass
+class LayeredOutput(BaseOutput):
+    """
+    A drawn picture, and what it is blended of.
+
+    Args:
+        image (`torch.Tensor` of shape `(B, 3, H, H)`): sRGB; with the `rgb` output H is S.
+        generated (`torch.Tensor` of shape `(B, 3, S, S)`): the painted picture alone.
+        weights (`torch.Tensor` of shape `(B, N, H, H)`): share of each layer; None with the `rgb` output.
+        offsets (`torch.Tensor` of shape `(B, 4, S/2, S/2)`): of the shifted and background layers, in [-1, 1].
+    """
+
+    image: torch.Tensor
+    generated: torch.Tensor
+    weights: torch.Tensor | None = None
+    offsets: torch.Tensor | None = None
+
+
+def paint(x: torch.Tensor) -> torch.Tensor:
+    """A network's output of any size to sRGB; black and white are within reach."""
+    return torch.sigmoid(2 * x.float()) * 1.1 - 0.05
+
+
+def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Pictures, features or shares (B, C, h, w) at another size."""
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+def blend(pictures: Sequence[torch.Tensor], shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Mix N pictures (B, 3, H, W) by shares (B, N, h, w), of which the softmax is taken.
+
+    Returns:
+        The picture (B, 3, H, W), and the weights (B, N, H, W).
+    """
+    weights = torch.softmax(2 * enlarge(shares, pictures[0].shape[2:]), 1)
+    return sum(weight * picture for weight, picture in zip(weights.split(1, 1), pictures, strict=True)), weights
+
+
+class Tones:
+    """
+    What a head's bounded output changes of N moved pictures, and by how much two of them are shifted besides.
+
+    Args:
+        raw: (B, 4 + 6 N, h, w).
+        size: height and width of the pictures.
+
+    Attributes:
+        offsets: (B, 4, h, w), in [-1, 1].
+        shift, stretch: (B, H, W, 2), the offsets of a moved picture and of the background.
+    """
+
+    def __init__(self, raw: torch.Tensor, size: tuple[int, int]):
+        bounded = torch.tanh(raw.float())
+        self.offsets = bounded[:, :4]
+        fine = enlarge(bounded, size)
+        count = (fine.shape[1] - 4) // 2
+        offsets, gains, biases = fine.split((4, count, count), 1)
+        self.shift, self.stretch = (0.4 * offsets[:, :2]).movedim(1, -1), (0.6 * offsets[:, 2:]).movedim(1, -1)
+        self.gains, self.biases = torch.exp(0.7 * gains).split(3, 1), (0.3 * biases).split(3, 1)
+
+    def apply(self, number: int, picture: torch.Tensor) -> torch.Tensor:
+        """The picture with the colours of toned layer `number`."""
+        return picture * self.gains[number] + self.biases[number]
+
+    def background(self, photo: torch.Tensor) -> torch.Tensor:
+        """The photo where it is, stretched over what the head has left."""
+        return warp(photo, pixel_grid(*photo.shape[2:], photo) + self.stretch)
+
+
+def begin_small(*heads: nn.Conv2d) -> None:
+    """Last layers that say next to nothing at first."""
+    for head in heads:
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
