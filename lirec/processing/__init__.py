@@ -1,1 +1,1 @@
-"""The outside world to and from tensors: pictures, crops, found faces, landmarks and exported meshes."""
+"""The outside world to and from tensors: pictures, videos, motion, crops, found faces, landmarks and meshes."""

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 
 from lirec.errors import LirecError
+from lirec.geometry.landmarks import PARTS, draw_landmark_lines
 from lirec.processing.detection import from_face_box, is_cached
+from lirec.processing.image import to_array, to_tensor
+
+__all__ = ["PARTS", "FaceAlignmentLandmarks", "draw_landmarks"]
 
 WEIGHTS = "2DFAN4-11f355bf06.pth.tar"  # in torch.hub's cache
-
-# Lines through the points of each part of the face: first and last point, whether the line closes, and a
-# colour of its own, so that a network can tell left from right.
-PARTS = {
-    "jaw": (0, 16, False, (255, 255, 255)),
-    "brow_left": (17, 21, False, (255, 96, 0)),
-    "brow_right": (22, 26, False, (255, 224, 0)),
-    "nose_bridge": (27, 30, False, (0, 255, 96)),
-    "nose_base": (31, 35, False, (0, 192, 192)),
-    "eye_left": (36, 41, True, (96, 96, 255)),
-    "eye_right": (42, 47, True, (0, 192, 255)),
-    "lips_outer": (48, 59, True, (255, 0, 96)),
-    "lips_inner": (60, 67, True, (255, 0, 255)),
-}
-
-SUPERSAMPLING = 4
 
 
 class FaceAlignmentLandmarks:
@@ -49,9 +36,7 @@ class FaceAlignmentLandmarks:
 
         try:
             # Boxes are always given; the "folder" detector is the one that needs no weights.
-            self.network = FaceAlignment(
-                LandmarksType.TWO_D, device=str(device), face_detector="folder", compile=False
-            )
+            self.network = FaceAlignment(LandmarksType.TWO_D, device=str(device), face_detector="folder", compile=False)
         except OSError as error:
             raise LirecError(
                 "The weights of face-alignment's landmarks could not be fetched: check the connection."
@@ -91,21 +76,8 @@ def draw_landmarks(
     Returns:
         (height, width, 3) uint8. Lines are a 128th of the longer edge wide, at least 1 px.
     """
-    if isinstance(points, torch.Tensor):
-        points = points.detach().cpu().numpy()
+    points = torch.as_tensor(points, dtype=torch.float32).detach().cpu()
     if points.shape != (68, 2):
         raise ValueError(f"points must be (68, 2), not {tuple(points.shape)}.")
-    height, width = (size, size) if isinstance(size, int) else size
-    fine = (width * SUPERSAMPLING, height * SUPERSAMPLING)
-    if over is None:
-        canvas = Image.new("RGB", fine)
-    else:
-        canvas = Image.fromarray(over).resize(fine, Image.Resampling.NEAREST)
-    draw = ImageDraw.Draw(canvas)
-    thickness = round(max(max(height, width) / 128, 1) * SUPERSAMPLING)
-    # Pillow's integer coordinates are pixel centres.
-    points = points * SUPERSAMPLING - 0.5
-    for first, last, closed, colour in PARTS.values():
-        line = [tuple(point) for point in points[first : last + 1].tolist()]
-        draw.line(line + line[:1] if closed else line, fill=colour, width=thickness, joint="curve")
-    return np.asarray(canvas.reduce(SUPERSAMPLING))
+    canvas = None if over is None else to_tensor(over[None], "cpu")
+    return to_array(draw_landmark_lines(points[None], size, over=canvas))[0]

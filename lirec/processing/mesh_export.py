@@ -1,4 +1,4 @@
-"""Meshes written for other programs: glTF (.glb) with named morph targets, Wavefront .obj, Stanford .ply."""
+"""Meshes written for other programs: glTF (.glb), which can be animated, Wavefront .obj, Stanford .ply."""
 
 from __future__ import annotations
 
@@ -11,10 +11,56 @@ import numpy as np
 import pygltflib as gltf
 import torch
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from lirec.errors import LirecError
 from lirec.geometry.lighting import srgb_to_linear
 from lirec.geometry.mesh import vertex_normals
+
+
+@dataclass
+class MeshAnimation:
+    """How a mesh moves; programs go straight from one of its T frames to the next.
+
+    Args:
+        times: (T,) seconds from 0 on, growing.
+        weights: (T, K) float in [0, 1], of the mesh's morph targets.
+        rotations: (T, 3, 3) float, the mesh's turn about its origin, in its own axes; None: it does not turn.
+        translations: (T, 3) float metres, where its origin is; None: it stays.
+    """
+
+    times: np.ndarray
+    weights: np.ndarray
+    rotations: np.ndarray | None = None
+    translations: np.ndarray | None = None
+
+    def __post_init__(self):
+        self.times = np.asarray(self.times, np.float32)
+        self.weights = np.asarray(self.weights, np.float32).clip(0, 1)
+        count = len(self.times)
+        shapes = {"weights": (count, self.weights.shape[-1]), "rotations": (count, 3, 3), "translations": (count, 3)}
+        if not count or not np.isfinite(self.times).all() or self.times[0] < 0 or (np.diff(self.times) <= 0).any():
+            raise LirecError("An animation's times begin at 0 or later and grow: leave out repeated ones.")
+        for name, shape in shapes.items():
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if np.shape(values) != shape or not np.isfinite(values).all():
+                raise LirecError(f"An animation's {name} are finite numbers of shape {shape}, not {np.shape(values)}.")
+
+    def without_repeats(self) -> MeshAnimation:
+        """The same movement without frames that are like the one before and the one after."""
+        rows = [
+            np.asarray(values, np.float32).reshape(len(self.times), -1)
+            for values in (self.weights, self.rotations, self.translations)
+            if values is not None
+        ]
+        same = (np.diff(np.concatenate(rows, 1), axis=0) == 0).all(1)
+        kept = ~(np.append(False, same) & np.append(same, False))
+        rotations, translations = (
+            None if values is None else np.asarray(values)[kept] for values in (self.rotations, self.translations)
+        )
+        return MeshAnimation(self.times[kept], self.weights[kept], rotations, translations)
 
 
 @dataclass
@@ -31,6 +77,7 @@ class MeshData:
         morph_targets: (K, V, 3) float, how far each vertex moves at weight 1.
         morph_names: K names.
         morph_weights: (K,) float, the expression shown; zeros when None.
+        animation: how it moves, if it does.
     """
 
     vertices: np.ndarray
@@ -42,6 +89,7 @@ class MeshData:
     morph_targets: np.ndarray | None = None
     morph_names: tuple[str, ...] = ()
     morph_weights: np.ndarray | None = None
+    animation: MeshAnimation | None = None
 
     def __post_init__(self):
         self.vertices = np.asarray(self.vertices, np.float32)
@@ -74,6 +122,8 @@ class MeshData:
             or (self.morph_weights is not None and len(self.morph_weights) != len(self.morph_names))
         ):
             raise LirecError("Morph targets, names and weights differ in number: give one of each.")
+        if self.animation is not None and self.animation.weights.shape[1] != len(self.morph_names):
+            raise LirecError(f"The animation needs a weight for each of the {len(self.morph_names)} morph targets.")
 
     def posed(self) -> np.ndarray:
         """(V, 3): the vertices with the shown expression."""
@@ -87,8 +137,8 @@ def export_mesh(
 ) -> Path:
     """Write a mesh to `path`, in the format of its ending.
 
-    `.glb` holds everything: the texture, normals, and the morph targets by name with the shown expression
-    as their weights. `.obj` (with a `.mtl` and a `.png` beside it) and `.ply` (with a colour per vertex) hold
+    `.glb` holds everything: the texture, normals, the morph targets by name with the shown expression as their
+    weights, and the animation. `.obj` (with a `.mtl` and a `.png` beside it) and `.ply` (with a colour per vertex) hold
     the shown expression only.
 
     Args:
@@ -178,6 +228,8 @@ def _glb(mesh: MeshData, texture_format: str, unlit: bool) -> bytes:
         shape.extras = {"targetNames": list(mesh.morph_names)}
     file.document.materials = [material]
     file.document.meshes = [shape]
+    if mesh.animation is not None:
+        file.animate(mesh.animation.without_repeats())
     return file.finish()
 
 
@@ -195,9 +247,8 @@ class _GlbFile:
 
     def vertex_data(self, values: np.ndarray, limits: bool = False) -> int:
         """(N, 2) or (N, 3) float -> number of its accessor."""
-        values = np.ascontiguousarray(values, np.float32)
         accessor = self._accessor(values, limits)
-        accessor.bufferView = self._view(values, gltf.ARRAY_BUFFER)
+        accessor.bufferView = self._view(np.asarray(values, np.float32), gltf.ARRAY_BUFFER)
         return self._add(accessor)
 
     def morph_data(self, values: np.ndarray, limits: bool = False, name: str | None = None) -> int:
@@ -246,16 +297,54 @@ class _GlbFile:
         self.document.textures = [gltf.Texture(source=0, sampler=0)]
         return gltf.TextureInfo(index=0)
 
+    def animate(self, animation: MeshAnimation) -> None:
+        """Move the node and its morph targets."""
+        times = self._add(self._accessor(animation.times[:, None], limits=True, view=True))
+        outputs = {}
+        if animation.weights.size:
+            # 16 bits for [0, 1], as the standard has it for weights, make half the file of floats.
+            levels = np.round(animation.weights * 65535).astype(np.uint16).ravel()
+            outputs["weights"] = self._add(
+                gltf.Accessor(
+                    bufferView=self._view(levels), componentType=gltf.UNSIGNED_SHORT, normalized=True,
+                    count=levels.size, type=gltf.SCALAR,
+                )
+            )  # fmt: skip
+        if animation.rotations is not None:
+            turns = Rotation.from_matrix(animation.rotations).as_quat()
+            # q and -q are the same turn, but between the two a program would go the long way round.
+            turns[1:] *= np.cumprod(np.where((turns[1:] * turns[:-1]).sum(1) < 0, -1, 1))[:, None]
+            outputs["rotation"] = self._add(self._accessor(turns, view=True))
+        if animation.translations is not None:
+            outputs["translation"] = self._add(self._accessor(animation.translations, view=True))
+        self.document.animations = [
+            gltf.Animation(
+                name="motion",
+                samplers=[
+                    gltf.AnimationSampler(input=times, output=output, interpolation=gltf.ANIM_LINEAR)
+                    for output in outputs.values()
+                ],
+                channels=[
+                    gltf.AnimationChannel(sampler=index, target=gltf.AnimationChannelTarget(node=0, path=path))
+                    for index, path in enumerate(outputs)
+                ],
+            )
+        ]
+
     def finish(self) -> bytes:
         self.document.buffers = [gltf.Buffer(byteLength=len(self.data))]
         self.document.set_binary_blob(bytes(self.data))
         return b"".join(self.document.save_to_bytes())
 
-    def _accessor(self, values: np.ndarray, limits: bool) -> gltf.Accessor:
-        kind = gltf.VEC2 if values.shape[1] == 2 else gltf.VEC3
+    def _accessor(self, values: np.ndarray, limits: bool = False, view: bool = False) -> gltf.Accessor:
+        """Of (N, 1 to 4) float; with a view on the values, or to be given one."""
+        values = np.asarray(values, np.float32)
+        kind = (gltf.SCALAR, gltf.VEC2, gltf.VEC3, gltf.VEC4)[values.shape[1] - 1]
         accessor = gltf.Accessor(componentType=gltf.FLOAT, count=len(values), type=kind)
         if limits:
             accessor.min, accessor.max = values.min(0).tolist(), values.max(0).tolist()
+        if view:
+            accessor.bufferView = self._view(values)
         return accessor
 
     def _view(self, values: np.ndarray, target: int | None = None) -> int:
