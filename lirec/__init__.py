@@ -4,6 +4,11 @@
 >>> pipeline = RecAugNetPipeline.from_pretrained("hub/rec-aug-net")
 >>> face = pipeline("photo.jpg").faces[0]
 >>> face.save("face.glb")
+>>> pipeline.capture("video.mp4").save("take.glb")
+>>> from lirec import DCNetPipeline
+>>> DCNetPipeline.from_pretrained("hub/dc-net")("photo.jpg", "driver.mp4", output="out.mp4")
+>>> from lirec import LINetPipeline
+>>> picture = LINetPipeline.from_pretrained("hub/li-net")("photo.jpg", "driver.jpg").image
 """
 
 from __future__ import annotations
@@ -14,13 +19,19 @@ from typing import TYPE_CHECKING
 from lirec.errors import LirecError
 
 if TYPE_CHECKING:
+    from lirec.pipelines.landmark_reenactment import LINetPipeline
     from lirec.pipelines.reconstruction import RecAugNetPipeline
+    from lirec.pipelines.video_reenactment import DCNetPipeline
 
 __version__ = "0.1.0"
-__all__ = ["LirecError", "RecAugNetPipeline"]
+__all__ = ["DCNetPipeline", "LINetPipeline", "LirecError", "RecAugNetPipeline"]
 
 # Imported at first use, so that geometry, say, loads without diffusers and face-alignment.
-_MODULE_OF = {"RecAugNetPipeline": "lirec.pipelines.reconstruction"}
+_MODULE_OF = {
+    "DCNetPipeline": "lirec.pipelines.video_reenactment",
+    "LINetPipeline": "lirec.pipelines.landmark_reenactment",
+    "RecAugNetPipeline": "lirec.pipelines.reconstruction",
+}
 
 
 def __getattr__(name: str):

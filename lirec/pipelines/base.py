@@ -84,6 +84,10 @@ class LirecPipeline(DiffusionPipeline):
         pipeline.register_to_config(_name_or_path=os.fspath(pretrained_model_name_or_path))
         return pipeline
 
+    def borrowed(self) -> dict:
+        """Parts that are not stored with this pipeline, as `from_pretrained` takes them."""
+        return {}
+
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write the pipeline to a folder as it is published: each network by `save_model`, and model_index.json.
 

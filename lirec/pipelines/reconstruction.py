@@ -6,13 +6,15 @@ import copy
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers.utils import BaseOutput
 
 from lirec.errors import LirecError
@@ -25,6 +27,7 @@ from lirec.geometry import (
     project,
     render,
 )
+from lirec.models.et_net import ETNet
 from lirec.models.face_detector import FaceDetector
 from lirec.models.face_embedder import FaceEmbedder
 from lirec.models.morphable_model import MorphableModel
@@ -36,11 +39,16 @@ from lirec.processing.detection import Detection, default_finder, overlap
 from lirec.processing.image import ImageSource, load_image, to_array, to_tensor
 from lirec.processing.mesh_export import MeshData, export_mesh
 
+if TYPE_CHECKING:
+    from lirec.pipelines.capture import FaceCapture
+    from lirec.pipelines.driving import DrivingSource
+    from lirec.pipelines.reenactment import Progress
+
 # What is no face is seen differently at each look: a found face loses score when the box of its landmarks overlaps the
 # found box by less than this,
 AGREEMENT = 0.6
 # or when its landmarks move by more than this between the two looks, as a share of the face's size.
-MOVEMENT = 0.045
+MOVEMENT = 0.03
 COOL = (0.80, 0.88, 1.0)  # the bare mesh over a photo, sRGB
 CLAY = (0.60, 0.56, 0.52)  # and by itself
 
@@ -143,6 +151,28 @@ class Face:
         drawn = self.render()
         return to_array(torch.cat((linear_to_srgb(drawn.albedo[0].clamp(0, 1)), drawn.mask[0])))
 
+    def only(self, *parts: str) -> Face:
+        """
+        The same head with some of its coefficients, the others at their mean (JR2Net, Figure 8).
+
+        Args:
+            parts: any of "identity", "expression", "albedo".
+
+        Raises:
+            LirecError: there is no such part.
+        """
+        known = ("identity", "expression", "albedo")
+        if not set(parts) <= set(known):
+            raise LirecError(f"A face's parts are {', '.join(known)}, not {', '.join(map(str, parts))}.")
+        values = {name: getattr(self, name) * np.float32(name in parts) for name in known}
+        identity, expression = (torch.as_tensor(values[name])[None] for name in known[:2])
+        return replace(self, vertices=self.model(identity, expression)[0].numpy(), **values)
+
+    def albedo_texture(self, size: int = 512) -> np.ndarray:
+        """(size, size, 3) uint8 sRGB: the skin's own colour, without light, as a texture of the mesh."""
+        texture = linear_to_srgb(self.model.albedo(torch.as_tensor(self.albedo)[None]))
+        return to_array(F.interpolate(texture, (size, size), mode="bilinear", align_corners=False)[0])
+
     def mesh(self, texture_size: int = 1024, textured: bool = True) -> MeshData:
         """The mesh without expression, the 51 expressions as morph targets, and the photo as texture or clay."""
         model = self.model
@@ -200,7 +230,8 @@ class ReconstructionOutput(BaseOutput):
 
 class RecAugNetPipeline(LirecPipeline):
     r"""
-    Photos to 3D faces (JR2Net, "Face reconstruction").
+    Photos to 3D faces (JR2Net, "Face reconstruction" and "Expression tracking"): RecAugNet is RecNet with the
+    expressions of ETNet.
 
     Each face is looked at twice: in the box that was found, then upright in a window round the landmarks that the first
     look gave, where small errors of the box no longer matter.
@@ -211,9 +242,10 @@ class RecAugNetPipeline(LirecPipeline):
         face_detector ([`FaceDetector`], *optional*): finds faces; without it boxes must be given, or the
             face-alignment package is used when its weights are cached.
         face_embedder ([`FaceEmbedder`], *optional*): for `embed`.
+        et_net ([`ETNet`], *optional*): sees expressions; without it they are RecNet's.
     """
 
-    _optional_components = ["face_detector", "face_embedder"]
+    _optional_components = ["face_detector", "face_embedder", "et_net"]
 
     def __init__(
         self,
@@ -221,6 +253,7 @@ class RecAugNetPipeline(LirecPipeline):
         morphable_model: MorphableModel,
         face_detector: FaceDetector | None = None,
         face_embedder: FaceEmbedder | None = None,
+        et_net: ETNet | None = None,
     ):
         super().__init__()
         self.register_modules(
@@ -228,6 +261,7 @@ class RecAugNetPipeline(LirecPipeline):
             morphable_model=morphable_model,
             face_detector=face_detector,
             face_embedder=face_embedder,
+            et_net=et_net,
         )
 
     @property
@@ -242,6 +276,7 @@ class RecAugNetPipeline(LirecPipeline):
         boxes: Sequence | None = None,
         threshold: float | None = None,
         mirror_average: bool = True,
+        augmented: bool = True,
     ) -> ReconstructionOutput | list[ReconstructionOutput]:
         """
         Reconstruct the faces of one picture, or of each of a list.
@@ -252,6 +287,7 @@ class RecAugNetPipeline(LirecPipeline):
                 None. A face box is the box round the 68 landmarks.
             threshold: least score of found faces; the detector's own when None.
             mirror_average: look at the mirror image of each crop too and average, for twice the time.
+            augmented: take the expressions from ETNet where the pipeline has one (RecAugNet), else from RecNet.
 
         Returns:
             [`ReconstructionOutput`], or a list of them; `.faces` is empty where no face was found.
@@ -264,14 +300,15 @@ class RecAugNetPipeline(LirecPipeline):
         if boxes is None:
             found = [self.detect(item, threshold) for item in images]
         else:
-            found = [self._given(item) for item in (boxes if many else [boxes])]
+            found = [self.given_boxes(item) for item in (boxes if many else [boxes])]
             if len(found) != len(images):
                 raise LirecError(
                     f"There are {len(images)} pictures but boxes for {len(found)}: give one list for each."
                 )
         owners = [index for index, faces in enumerate(found) for _ in faces]
         detections = [face for faces in found for face in faces]
-        faces = self.reconstruct([images[i] for i in owners], detections, mirror_average) if owners else []
+        images_of = [images[i] for i in owners]
+        faces = self.reconstruct(images_of, detections, mirror_average, augmented) if owners else []
         outputs = [
             ReconstructionOutput(faces=[f for f, owner in zip(faces, owners, strict=True) if owner == i], image=item)
             for i, item in enumerate(images)
@@ -282,6 +319,38 @@ class RecAugNetPipeline(LirecPipeline):
                 output.faces = [face for face in output.faces if face.score >= least]
         return outputs if many else outputs[0]
 
+    def capture(
+        self,
+        video: DrivingSource,
+        *,
+        box: Sequence[float] | None = None,
+        smoothing: bool = True,
+        augmented: bool = True,
+        callback: Callable[[Progress], bool | None] | None = None,
+    ) -> FaceCapture:
+        """
+        Motion capture: follow one face through a video.
+
+        Expressions, head pose and gaze are of each frame; the person's shape and albedo are means over many.
+        Memory does not grow with the pictures.
+
+        Args:
+            video: path of a video, a list of pictures, or an array (T, H, W, 3).
+            box: x1, y1, x2, y2 px, the box of the face in the first frame; the largest when None.
+            smoothing: take the tremble out.
+            augmented: as of `__call__`.
+            callback: called every few frames; returning False stops the work, and what is finished is kept.
+
+        Returns:
+            `FaceCapture`; its `save` writes `.glb`, `.csv` (Live Link Face) and `.json`.
+
+        Raises:
+            LirecError: the video cannot be read, has no face, or the box is none.
+        """
+        from lirec.pipelines.capture import capture  # which itself needs this pipeline
+
+        return capture(self, video, box=box, smoothing=smoothing, augmented=augmented, callback=callback)
+
     def detect(self, image: ImageSource, threshold: float | None = None) -> list[Detection]:
         """The faces of a picture, largest first."""
         finder = default_finder(self.face_detector, device=self.device)
@@ -290,18 +359,18 @@ class RecAugNetPipeline(LirecPipeline):
         return finder.detect(load_image(image))
 
     def reconstruct(
-        self, images: Sequence[np.ndarray], detections: Sequence[Detection], mirror_average: bool = True
+        self,
+        images: Sequence[np.ndarray],
+        detections: Sequence[Detection],
+        mirror_average: bool = True,
+        augmented: bool = True,
     ) -> list[Face]:
         """One face for each picture (H, W, 3) uint8 and the detection that goes with it."""
         scale = self.rec_net.config.crop_scale
         crops = [Crop.from_box(detection.box, scale) for detection in detections]
         output = self._regress(images, crops, mirror_average=False)
         first = self._landmarks(output, crops)
-        crops = [
-            Crop.from_landmarks(points, crop.angle + float(angles[2]), scale)
-            for points, angles, crop in zip(first, output.angles.cpu(), crops, strict=True)
-        ]
-        faces = self._faces(self._regress(images, crops, mirror_average), crops, images)
+        faces = self.look(images, _upright(output, first, crops, scale), mirror_average, augmented)
         for face, points, detection in zip(faces, first, detections, strict=True):
             face.score = float(detection.score)
             if face.score < 1:  # found, not given
@@ -311,12 +380,36 @@ class RecAugNetPipeline(LirecPipeline):
                 face.score *= min(1.0, MOVEMENT / max(movement, 1e-6))
         return faces
 
+    def look(
+        self,
+        images: Sequence[np.ndarray],
+        crops: Sequence[Crop],
+        mirror_average: bool = True,
+        augmented: bool = True,
+    ) -> list[Face]:
+        """One face for each picture (H, W, 3) uint8 and the window on it in which RecNet looks, once."""
+        output = self._regress(images, crops, mirror_average)
+        if augmented and self.et_net is not None:
+            config = self.et_net.config
+            close = _upright(output, self._landmarks(output, crops), crops, config.crop_scale)
+            patches = self._patches(images, close, config.image_size)
+            output.expression = self.track(patches.to(self.et_net.dtype), mirror_average)
+        return self._faces(output, crops, images)
+
+    def track(self, images: torch.Tensor, mirror_average: bool = True) -> torch.Tensor:
+        """ETNet's expressions (B, 51) in [0, 1] on its crops (B, 3, S, S) in [0, 1]."""
+        expression = self.et_net(images).expression
+        if mirror_average:
+            mirrored = self.et_net(images.flip(3)).expression[:, self.morphable_model.expression_mirror]
+            expression = 0.5 * (expression + mirrored)
+        return expression.clamp(0, 1)
+
     def regress(self, images: torch.Tensor, mirror_average: bool = True) -> RecNetOutput:
         """RecNet on crops (B, 3, S, S) in [0, 1], expressions brought into [0, 1]."""
         output = self.rec_net(images)
         if mirror_average:
             mirrored = self.rec_net(images.flip(3)).mirrored(self.morphable_model)
-            output = RecNetOutput(**{name: 0.5 * (output[name] + mirrored[name]) for name in output})
+            output = RecNetOutput(**{name: 0.5 * (output[name] + mirrored[name]) for name in mirrored})
         output.expression = output.expression.clamp(0, 1)
         return output
 
@@ -342,7 +435,8 @@ class RecAugNetPipeline(LirecPipeline):
         return self.face_detector.config.threshold if self.face_detector is not None else 0.5
 
     @staticmethod
-    def _given(boxes) -> list[Detection]:
+    def given_boxes(boxes) -> list[Detection]:
+        """Boxes `[[x1, y1, x2, y2], ...]` px, checked, as if they had been found."""
         wrong = "Boxes are a list of [x1, y1, x2, y2] in pixels, one for each face."
         try:
             array = np.asarray(boxes, np.float32)
@@ -355,21 +449,28 @@ class RecAugNetPipeline(LirecPipeline):
         return [Detection(box, 1.0) for box in array]
 
     def _regress(self, images, crops, mirror_average) -> RecNetOutput:
-        size = self.rec_net.config.image_size
-        patches = np.stack([crop.extract(image, size) for crop, image in zip(crops, images, strict=True)])
-        return self.regress(to_tensor(patches, self.rec_net.device).to(self.rec_net.dtype), mirror_average)
+        patches = self._patches(images, crops, self.rec_net.config.image_size)
+        return self.regress(patches.to(self.rec_net.dtype), mirror_average)
 
-    def _landmarks(self, output: RecNetOutput, crops: Sequence[Crop]) -> list[np.ndarray]:
+    def _patches(self, images, crops, size: int) -> torch.Tensor:
+        patches = np.stack([crop.extract(image, size) for crop, image in zip(crops, images, strict=True)])
+        return to_tensor(patches, self.rec_net.device)
+
+    def _landmarks(
+        self, output: RecNetOutput, crops: Sequence[Crop], vertices: torch.Tensor | None = None
+    ) -> list[np.ndarray]:
         """(68, 2) px of the pictures, for each crop."""
-        vertices = self.morphable_model(output.identity, output.expression)
+        if vertices is None:
+            vertices = self.morphable_model(output.identity, output.expression)
         camera = intrinsics(output.focal, vertices.new_full((len(vertices), 2), 0.5))
         projected = project(vertices, euler_to_matrix(output.angles), output.translation, camera)
         points = self.morphable_model.landmarks(projected, output.angles).cpu().numpy()
         return [crop.to_image(p, 1) for p, crop in zip(points, crops, strict=True)]
 
     def _faces(self, output: RecNetOutput, crops, images) -> list[Face]:
-        vertices = self.morphable_model(output.identity, output.expression).cpu().numpy()
-        points = self._landmarks(output, crops)
+        vertices = self.morphable_model(output.identity, output.expression)
+        points = self._landmarks(output, crops, vertices)
+        vertices = vertices.cpu().numpy()
         rotations = euler_to_matrix(output.angles).cpu().numpy()
         values = {name: output[name].cpu().numpy() for name in output}
         model = _drawable(self.morphable_model)
@@ -399,6 +500,14 @@ class RecAugNetPipeline(LirecPipeline):
                 )
             )
         return faces
+
+
+def _upright(output: RecNetOutput, landmarks, crops: Sequence[Crop], scale: float) -> list[Crop]:
+    """Windows round landmarks (68, 2) that were found in `crops`, in which the faces stand upright."""
+    return [
+        Crop.from_landmarks(points, crop.angle + float(angles[2]), scale)
+        for points, angles, crop in zip(landmarks, output.angles.cpu(), crops, strict=True)
+    ]
 
 
 @lru_cache(maxsize=1)
