@@ -68,6 +68,7 @@ def parser(description: str, network: str) -> argparse.ArgumentParser:
     add("--batch-size", type=int, default=32, help="samples a step and process")
     add("--learning-rate", type=float, default=1e-3, help="highest; falls to 0 along a cosine")
     add("--warmup-steps", type=int, default=100, help="steps in which the learning rate rises")
+    add("--drop-every", type=float, metavar="SHARE", help="no cosine: a tenth after each such share of the training")
     add("--weight-decay", type=float, default=0.01)
     add("--clip", type=float, default=1.0, help="largest norm of the gradient")
     add("--ema", type=float, default=0.999, help="decay of the averaged weights, which are what is exported")
@@ -145,9 +146,12 @@ def command(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
 
 
-def learning_rate_factor(step: int, progress: float, warmup_steps: int) -> float:
-    """Linear rise over `warmup_steps`, then a cosine that reaches 0 when `progress` reaches 1."""
+def learning_rate_factor(step: int, progress: float, warmup_steps: int, drop_every: float | None = None) -> float:
+    """Linear rise over `warmup_steps`, then a cosine that reaches 0 when `progress` reaches 1; or, with `drop_every`,
+    a tenth whenever `progress` has grown by it."""
     rise = min(1.0, (step + 1) / max(1, warmup_steps))
+    if drop_every:
+        return rise * 0.1 ** int(progress / drop_every + 1e-9)
     return rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
@@ -219,7 +223,7 @@ class Run:
         self._optimizers = [item for item in prepared if isinstance(item, torch.optim.Optimizer)]
         return prepared if len(prepared) > 1 else prepared[0]
 
-    def average(self, model: nn.Module, name: str, full_precision: tuple[str, ...] = ()) -> nn.Module:
+    def average(self, model: nn.Module, name: str, full_precision: tuple[str, ...] | None = None) -> nn.Module:
         """Keep an exponential moving average of a prepared network; it is what is validated and exported.
 
         Args:
@@ -385,7 +389,8 @@ class Run:
         return self.progress
 
     def _set_learning_rates(self) -> None:
-        factor = learning_rate_factor(self.step, self.progress, self.options.warmup_steps)
+        options = self.options
+        factor = learning_rate_factor(self.step, self.progress, options.warmup_steps, options.drop_every)
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor

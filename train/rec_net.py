@@ -4,7 +4,10 @@ Two sets of losses, usable together: the supervised one on rendered faces, whose
 self-supervised one on photos (`--data folder|300w-lp|celeba|ls3d|voxceleb2 --root FOLDER`).
 """
 
+import json
+
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lirec import losses
@@ -19,9 +22,10 @@ from lirec.geometry import (
     srgb_to_linear,
     vertex_normals,
 )
+from lirec.models.et_net import ETNet
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet
-from lirec.models.weights import load_model
+from lirec.models.weights import find_folder, load_model
 from train import common
 from train.data import DATASETS, open_dataset
 from train.data.augment import CROP_SCALE, mirror, random_window
@@ -43,6 +47,9 @@ class FaceProbes(nn.Module):
     Args:
         model: the morphable model.
         count: vertices spread over the face, besides the landmarks, the outline of the jaw and the irises.
+
+    Attributes:
+        ranked: numbers of the probes for heat maps to find: brows, eyes, nose and lips, then an eighth of the rest.
     """
 
     def __init__(self, model: MorphableModel, count: int = 320):
@@ -67,6 +74,7 @@ class FaceProbes(nn.Module):
             "identity": model.identity_basis[:, chosen].flatten(1),
             "expression": model.expression_basis[:, chosen].flatten(1),
             "on_skin": on_skin.float(),
+            "ranked": torch.cat((torch.where(weights > 1)[0], torch.where(weights == 1)[0][::8])),
         }
         for name, value in names.items():
             self.register_buffer(name, value, persistent=False)
@@ -130,7 +138,7 @@ def supervised_losses(
         "identity": 0.15 * squared_millimetres(shape - true_shape, weights),
         "expression": 0.3 * squared_millimetres(move - true_move, weights),
         "identity_coefficients": 0.25 * losses.coefficient_loss(output.identity, truth.identity),
-        "expression_coefficients": 40 * losses.coefficient_loss(output.expression, truth.expression),
+        "expression_coefficients": 80 * losses.coefficient_loss(output.expression, truth.expression),
         "activation": 4 * losses.expression_loss(output.expression, truth.expression),
         "rotation": 2 * losses.rotation_loss(rotation, true_rotation),
         "scale": 2 * losses.scale_loss(output.translation, output.focal, truth.translation, truth.focal),
@@ -139,6 +147,30 @@ def supervised_losses(
         "albedo": 3 * paint,
         "albedo_coefficients": 0.05 * losses.coefficient_loss(output.albedo, truth.albedo_coefficients),
     }
+
+
+def points_losses(
+    guessed: torch.Tensor, found: torch.Tensor | None, truth: FaceBatch, probes: FaceProbes
+) -> dict[str, torch.Tensor]:
+    """
+    Distances of the probes, in crop sides, which make the features precise; each weighted.
+
+    Args:
+        guessed: (B, 2 N) from the middle, read straight from the features.
+        found: (B, P, 2) the first P of `probes.ranked`, by heat maps, or None.
+    """
+    moved = probes.displace(truth.identity, "identity") + probes.displace(truth.expression, "expression")
+    camera = crop_camera(truth.focal, 1.0)
+    points = project(probes.mean + moved, euler_to_matrix(truth.angles), truth.translation, camera)[..., :2] - 0.5
+
+    def distance(given, points, weights):
+        return 60 * ((given - points).square().sum(-1).add(1e-8).sqrt() * weights).mean()
+
+    terms = {"features": distance(guessed.float().unflatten(1, (-1, 2)), points, probes.weights)}
+    if found is not None:
+        rows = probes.ranked[: found.shape[1]]
+        terms["maps"] = distance(found, points[:, rows], 1.0)
+    return terms
 
 
 def self_supervised_losses(output, photo, model: MorphableModel, embedder: nn.Module | None):
@@ -182,6 +214,26 @@ def skin_likelihood(images: torch.Tensor) -> torch.Tensor:
     return torch.exp(-distance / 0.03)
 
 
+@torch.no_grad()
+def take_backbone(network: RecNet | ETNet, path: str) -> None:
+    """Give a network the backbone of a trained one of the same sizes; what that lacks begins without a say.
+
+    Raises:
+        LirecError: it has other sizes.
+    """
+    kind = json.loads((find_folder(path) / "config.json").read_text(encoding="utf-8"))["_class_name"]
+    given = load_model({"RecNet": RecNet, "ETNet": ETNet}[kind], path).backbone.state_dict()
+    backbone, hidden = network.backbone, given.get("hidden.weight")
+    if backbone.points is not None and hidden is not None and "points.to_maps.weight" not in given:
+        given["hidden.weight"] = F.pad(hidden, (0, backbone.hidden.in_features - hidden.shape[1]))
+    try:
+        missing, _ = backbone.load_state_dict(given, strict=False)
+    except RuntimeError as error:
+        raise LirecError(f"The backbone of {path} has other sizes than the preset's.") from error
+    if any(not name.startswith("points.") for name in missing):
+        raise LirecError(f"The backbone of {path} has other sizes than the preset's.")
+
+
 def build_parser():
     parser = common.parser(__doc__.splitlines()[0], "rec_net")
     add = parser.add_argument
@@ -191,6 +243,7 @@ def build_parser():
     add("--morphable_model", default="hub/rec-aug-net/morphable_model")
     add("--embedder", help="weights of a FaceEmbedder for the identity loss on photos")
     add("--start", help="weights to start from")
+    add("--backbone", help="weights of a RecNet or ETNet whose backbone to start from")
     add(
         "--degrade_share",
         type=float,
@@ -214,14 +267,17 @@ def main(arguments=None):
     run = common.Run(options)
     model = load_model(MorphableModel, options.morphable_model).to(run.device).eval()
     network = load_model(RecNet, options.start) if options.start else RecNet(**options.model)
+    if options.backbone:
+        take_backbone(network, options.backbone)
     size = network.config.image_size
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-    )
-    network, optimizer = run.prepare(network, optimizer)
-    average = run.average(network, "rec_net")
     probes = FaceProbes(model.cpu()).to(run.device)
     model.to(run.device)
+    to_points = nn.Linear(network.backbone.count, 2 * len(probes.chosen))
+    optimizer = torch.optim.AdamW(
+        [*network.parameters(), *to_points.parameters()], lr=options.learning_rate, weight_decay=options.weight_decay
+    )
+    network, to_points, optimizer = run.prepare(network, to_points, optimizer)
+    average = run.average(network, "rec_net")
     generator = torch.Generator(run.device).manual_seed(run.data_seed)
 
     photo_names = [name for name in options.data if name != "synthetic"]
@@ -255,7 +311,9 @@ def main(arguments=None):
             image = truth.image.contiguous(memory_format=torch.channels_last)
             with run.autocast():
                 output = network(image)
+                points = to_points(output.features)
             terms = supervised_losses(output, truth, turn, model, probes)
+            terms |= points_losses(points, output.points, truth, probes)
         for photo in (next(source) for source in photos) if rendered else [batch]:
             photo = photo.to(run.device)
             with run.autocast():

@@ -10,7 +10,9 @@ from lirec.errors import LirecError
 from train.data.celeba import CelebADataset
 from train.data.folder import FolderDataset
 from train.data.ls3d import LS3DDataset
+from train.data.multipie import MultiPIEDataset
 from train.data.photos import FacePhoto, PhotoDataset
+from train.data.rafd import RaFDDataset
 from train.data.voxceleb2 import VoxCeleb2Dataset
 from train.data.w300lp import W300LPDataset
 
@@ -21,6 +23,8 @@ DATASETS: dict[str, type[PhotoDataset]] = {
     "300w-lp": W300LPDataset,
     "celeba": CelebADataset,
     "ls3d": LS3DDataset,
+    "multi-pie": MultiPIEDataset,
+    "rafd": RaFDDataset,
     "voxceleb2": VoxCeleb2Dataset,
 }
 

@@ -34,7 +34,7 @@ class Backgrounds:
 
     def sample(self, dice: Dice, size: int) -> torch.Tensor:
         """(B, 3, size, size) sRGB in [0, 1] for each of the dice's rows."""
-        count, device = dice.count, dice.device
+        count = dice.count
         flat = (dice.uniform(0, 1, 3) * 0.5 + dice.uniform()[:, None] * 0.5).reshape(count, 3, 1, 1)
         result = flat.expand(count, 3, size, size).clone()
         wave = torch.cat([dice.noise(size, size, size / 2.5, size / 2.5) for _ in range(3)], 1)
@@ -42,7 +42,7 @@ class Backgrounds:
 
         from_bank = torch.nonzero(dice.chance(0.45)).flatten()
         if len(from_bank):
-            chosen = torch.randint(len(self.bank), (len(from_bank),), generator=dice.generator, device=device)
+            chosen = dice.choice([1.0] * len(self.bank))[from_bank]
             zoom, turn = dice.uniform(0.15, 0.9)[from_bank], dice.normal(0, 0.4)[from_bank]
             flip = torch.where(dice.chance(0.5)[from_bank] > 0, -1.0, 1.0)
             shift = (dice.uniform(-1, 1, 2)[from_bank]) * (1 - zoom[:, None])
@@ -66,7 +66,7 @@ class Backgrounds:
         result += dice.noise(size, size, 1.5, 1.5) * column(dice.uniform(0, 0.05))
         soft = torch.nonzero(dice.chance(0.5)).flatten()  # out of focus, as backgrounds are
         if len(soft):
-            small = max(8, size // int(torch.randint(4, 17, (), generator=dice.generator, device=device)))
+            small = max(8, size // int(torch.randint(4, 17, (), generator=dice.generator, device=dice.device)))
             blurred = F.interpolate(
                 result[soft], (small, small), mode="bilinear", antialias=True, align_corners=False
             )

@@ -6,7 +6,7 @@ stopped, and a training may read the folder while it still grows.
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 
 from lirec.errors import LirecError
 from lirec.models.morphable_model import MorphableModel
+from train.data.clips import rotation_clips
 from train.data.synthetic import HELD_OUT_SEED, RenderedFaces, SyntheticFaces
 
 TRUTH = (
@@ -65,17 +66,30 @@ class RenderedBatches:
         batch_size: pictures a batch.
         seed: of the first batch; the next ones count on, below the seeds kept for evaluation.
         people: so many neighbours show one person.
+        clips: as of `draw`.
     """
 
-    def __init__(self, renderer: SyntheticFaces, batch_size: int, seed: int, people: int = 1):
-        self.renderer, self.batch_size, self.seed, self.people = renderer, batch_size, seed, people
+    def __init__(
+        self, renderer: SyntheticFaces, batch_size: int, seed: int, people: int = 1, clips: bool | str = False
+    ):
+        self.renderer, self.batch_size, self.seed = renderer, batch_size, seed
+        self.people, self.clips = people, clips
 
     def __iter__(self) -> Iterator[FaceBatch]:
         for number in count(self.seed):
-            faces = self.renderer.sample(
-                self.batch_size, number % HELD_OUT_SEED, pictures_per_identity=self.people, degraded=False
-            )
-            yield to_batch(faces)
+            yield to_batch(draw(self.renderer, self.batch_size, number % HELD_OUT_SEED, self.people, self.clips))
+
+
+def draw(
+    renderer: SyntheticFaces, pictures: int, seed: int, per_identity: int, clips: bool | str
+) -> RenderedFaces:
+    """Undegraded faces, `per_identity` neighbours of each person; with `clips` they are frames of one scene, and with
+    "rotation" the three frames of `rotation_clips`."""
+    if clips == "rotation":
+        return rotation_clips(renderer, pictures // 3, seed)
+    if clips:
+        return renderer.sample_clips(pictures // per_identity, per_identity, seed)
+    return renderer.sample(pictures, seed, pictures_per_identity=per_identity, degraded=False)
 
 
 def write_shards(
@@ -86,37 +100,50 @@ def write_shards(
     seed: int,
     batch: int,
     per_identity: int,
+    clips: bool | str = False,
 ) -> None:
-    """Draw until `folder` holds `pictures`; a shard appears under its name only when it is whole."""
+    """Draw until `folder` holds `pictures`; a shard appears under its name only when it is whole.
+
+    Batches and shards hold whole groups of `per_identity` neighbours; of `clips` see `draw`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for shard in range(-(-pictures // shard_size)):
-        target = folder / f"truth_{seed:03d}_{shard:05d}.npz"
-        if target.exists():
+        name = shard_name(seed, shard)
+        if (folder / f"truth_{name}.npz").exists():
             continue
-        images = np.lib.format.open_memmap(
-            folder / f"pictures_{seed:03d}_{shard:05d}.npy",
-            "w+",
-            np.uint8,
-            (shard_size, renderer.size, renderer.size, 3),
-        )
-        truth, start = {name: [] for name in TRUTH}, time.perf_counter()
-        for first in range(0, shard_size, batch):
-            faces = renderer.sample(
-                min(batch, shard_size - first), ((seed * 100_000 + shard) * 4096 + first) % HELD_OUT_SEED,
-                pictures_per_identity=per_identity, degraded=False,
-            )  # fmt: skip
-            images[first : first + batch] = (
-                (faces.clean.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
-            )
-            for name in TRUTH:
-                truth[name].append(getattr(faces, name).cpu().numpy())
-        images.flush()
-        partial = target.with_suffix(".partial.npz")
-        np.savez(partial, **{name: np.concatenate(values) for name, values in truth.items()})
-        partial.rename(target)
+
+        def batches(shard=shard) -> Iterator[FaceBatch]:
+            for first in range(0, shard_size, batch):
+                batch_seed = ((seed * 100_000 + shard) * 4096 + first) % HELD_OUT_SEED
+                yield to_batch(draw(renderer, min(batch, shard_size - first), batch_seed, per_identity, clips))
+
+        start = time.perf_counter()
+        write_shard(folder, name, batches(), shard_size, renderer.size)
         print(
             f"shard {shard}: {shard_size / (time.perf_counter() - start):.1f} pictures a second", flush=True
         )
+
+
+def shard_name(seed: int, shard: int) -> str:
+    """What the two files of a shard have in their names."""
+    return f"{seed:03d}_{shard:05d}"
+
+
+def write_shard(folder: Path, name: str, batches: Iterable[FaceBatch], count: int, size: int) -> None:
+    """Write batches of `count` pictures of `size` px in all; the truth has its name only when all is written."""
+    images = np.lib.format.open_memmap(folder / f"pictures_{name}.npy", "w+", np.uint8, (count, size, size, 3))
+    truth, first = {field: [] for field in TRUTH}, 0
+    for batch in batches:
+        pixels = (batch.image.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
+        images[first : first + len(batch)] = pixels
+        first += len(batch)
+        for field in TRUTH:
+            truth[field].append(getattr(batch, field).cpu().numpy())
+    images.flush()
+    target = folder / f"truth_{name}.npz"
+    partial = target.with_suffix(".partial.npz")
+    np.savez(partial, **{field: np.concatenate(values) for field, values in truth.items()})
+    partial.rename(target)
 
 
 class CachedFaces:
@@ -181,11 +208,23 @@ def main(arguments=None):
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--batch", type=int, default=8, help="8 is fastest on a CPU core, hundreds on a GPU")
     parser.add_argument("--per_identity", type=int, default=2)
+    parser.add_argument(
+        "--clips",
+        nargs="?",
+        const="free",
+        choices=["free", "rotation"],
+        help="a person's pictures are frames of one scene; rotation: three of each, for LI-Net",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
     model = MorphableModel.from_pretrained(options.model)
     renderer = SyntheticFaces(model, options.size, options.device, supersampling=1.2)
+    if options.clips == "rotation":
+        options.per_identity = 3
+    for name in ("batch", "shard_size"):
+        whole = max(getattr(options, name) // options.per_identity, 1) * options.per_identity
+        setattr(options, name, whole)
     write_shards(
         renderer,
         options.output,
@@ -194,6 +233,7 @@ def main(arguments=None):
         options.seed,
         options.batch,
         options.per_identity,
+        options.clips or False,
     )
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from lirec.geometry.rotation import euler_to_matrix
-from lirec.models.morphable_model import MorphableModel
+from lirec.models.morphable_model import NECK_PIVOT, MorphableModel
 from train.data.skins import Dice, SkinPainter, Skins, column
 
 STRIP = 0.375  # height of the extra strip, as a share of the atlas
@@ -28,7 +28,6 @@ CELLS = {  # u0, u1 within the strip
 SKIN, INNER, HAIR, PROP = 0, 1, 2, 3  # what a triangle belongs to
 AXIS_Z = -0.065  # the vertical axis of the head's cylinder
 HAIRLINE_KNOTS = (0.0, 0.45, 0.75, 1.0, 1.22, 1.40, 1.70, math.pi)  # radians from the front
-NECK = (0.0, -0.10, -0.075)
 
 
 @dataclass
@@ -309,11 +308,20 @@ class Props:
 
     # putting it on a head ---------------------------------------------------------------------------------------
 
-    def assemble(self, dice: Dice, head: torch.Tensor, neutral: torch.Tensor, skins: Skins, looks: Looks) -> Scene:
+    def assemble(
+        self,
+        dice: Dice,
+        head: torch.Tensor,
+        neutral: torch.Tensor,
+        skins: Skins,
+        looks: Looks,
+        body_turn: torch.Tensor | None = None,
+    ) -> Scene:
         """
         The scene of heads (B, V, 3): expression in `head`, without it in `neutral` (glasses and hats do not move).
 
         The random numbers of this step (hands, microphones, how the shoulders turn) belong to the picture.
+        `body_turn (B, 3, 3)` turns the shoulders about the neck besides, in the face frame.
         """
         count = dice.count
         vertices = head.new_zeros(count, self.vertex_count, 3)
@@ -329,7 +337,7 @@ class Props:
         self._put_hat(put, neutral, looks)
         self._put_glasses(put, neutral, looks)
         self._put_things(put, dice, head)
-        self._put_torso(put, dice, looks)
+        self._put_torso(put, dice, looks, body_turn)
 
         texture = torch.cat((skins.bearded, skins.gloss), 1)
         texture = self._paint_scalp(dice, texture, skins, looks)
@@ -505,13 +513,15 @@ class Props:
             )  # fmt: skip
             put(f"finger_{index}", spot[:, None] + turned, (kind == 3).float())
 
-    def _put_torso(self, put, dice, looks):
+    def _put_torso(self, put, dice, looks, body_turn):
         """Neck and shoulders, turned less than the head that they carry."""
         count = dice.count
         turned = dice.normal(0, 0.25, 3) * torch.tensor([0.3, 1.0, 0.6], device=self.device)
         flip = torch.tensor([1.0, -1.0, -1.0], device=self.device)[:, None]  # of euler_to_matrix, undone
         relative = euler_to_matrix(turned) * flip
-        pivot = torch.tensor(NECK, device=self.device)
+        if body_turn is not None:
+            relative = body_turn @ relative
+        pivot = torch.tensor(NECK_PIVOT, device=self.device)
         width, slope, collar_front, collar_back, thick = looks.shoulders.unbind(1)
         columns = self.torso_shape[1]
         around = torch.arange(columns, device=self.device) / columns * 2 * math.pi

@@ -43,19 +43,21 @@ def linear(colour) -> torch.Tensor:
 
 
 class Dice:
-    """Random numbers for a batch, all from one generator."""
+    """Random numbers for a batch of `count` rows, all from one generator; `repeats` neighbours get the same."""
 
-    def __init__(self, count: int, generator: torch.Generator):
-        self.count, self.generator, self.device = count, generator, generator.device
+    def __init__(self, count: int, generator: torch.Generator, repeats: int = 1):
+        self.count, self.repeats = count, repeats
+        self.generator, self.device = generator, generator.device
+
+    def _draw(self, sampler, *shape: int) -> torch.Tensor:
+        values = sampler(self.count // self.repeats, *shape, generator=self.generator, device=self.device)
+        return values.repeat_interleave(self.repeats, 0) if self.repeats > 1 else values
 
     def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> torch.Tensor:
-        values = torch.rand(self.count, *shape, generator=self.generator, device=self.device)
-        return low + (high - low) * values
+        return low + (high - low) * self._draw(torch.rand, *shape)
 
     def normal(self, mean: float = 0.0, deviation: float = 1.0, *shape: int) -> torch.Tensor:
-        return mean + deviation * torch.randn(
-            self.count, *shape, generator=self.generator, device=self.device
-        )
+        return mean + deviation * self._draw(torch.randn, *shape)
 
     def chance(self, probability) -> torch.Tensor:
         """1.0 with the given probability, else 0.0."""
@@ -63,7 +65,10 @@ class Dice:
 
     def choice(self, weights) -> torch.Tensor:
         weights = torch.tensor(weights, device=self.device)
-        return torch.multinomial(weights, self.count, replacement=True, generator=self.generator)
+        chosen = torch.multinomial(
+            weights, self.count // self.repeats, replacement=True, generator=self.generator
+        )
+        return chosen.repeat_interleave(self.repeats, 0)
 
     def palette(self, colours) -> torch.Tensor:
         """Linear RGB (B, 3) out of ((sRGB, share), ...)."""

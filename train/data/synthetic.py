@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from lirec.geometry.camera import intrinsics, project
-from lirec.geometry.lighting import directional_light, linear_to_srgb, shade
+from lirec.geometry.lighting import directional_light, linear_to_srgb, shade, srgb_to_linear
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.rasterizer import interpolate, rasterize
 from lirec.geometry.rotation import euler_to_matrix
-from lirec.models.morphable_model import MorphableModel
+from lirec.models.morphable_model import NECK_PIVOT, MorphableModel
 from train.data.backgrounds import Backgrounds
 from train.data.degradations import degrade
 from train.data.props import Props
@@ -93,8 +93,8 @@ class ExpressionSampler:
     """
     Expressions as people make them, and single and one-sided actions as nobody does often enough.
 
-    Two fifths are mixtures of the actions that go together in speech and emotion, two fifths are few strong actions
-    at once, the rest weak or neutral: a network must see each coefficient alone to tell it from its neighbours.
+    Half are mixtures of the actions that go together in speech and emotion, most others are a few strong actions at
+    once, the rest weak or neutral. Each action moves in about a fifth of the pictures: what is rare is hardly learnt.
     """
 
     def __init__(self, names: tuple[str, ...]):
@@ -117,16 +117,16 @@ class ExpressionSampler:
     def sample(self, dice: Dice) -> torch.Tensor:
         count = dice.count
         weights = torch.zeros(count, len(self.names), device=dice.device)
-        kind = dice.choice([0.4, 0.4, 0.2])  # mixtures, few strong actions, weak
+        kind = dice.choice([0.45, 0.45, 0.1])  # mixtures, few strong actions, weak
 
         unit_count = len(self.units)
-        chance = torch.full((unit_count,), 0.12, device=dice.device)
+        chance = torch.full((unit_count,), 0.22, device=dice.device)
         for name, value in (("mouthSmile", 0.3), ("jawOpen", 0.4), ("eyeBlink", 0.2), ("eyeSquint", 0.25),
                             ("browInnerUp", 0.2), ("browDown", 0.22), ("browOuterUp", 0.2)):  # fmt: skip
             if name in self.unit_names:
                 chance[self.unit_names.index(name)] = value
         active_mixture = (dice.uniform(0, 1, unit_count) < chance).float()
-        active_few = (dice.uniform(0, 1, unit_count) < 2.5 / unit_count).float()
+        active_few = (dice.uniform(0, 1, unit_count) < 6 / unit_count).float()
         active = torch.where(kind[:, None] == 0, active_mixture, active_few)
         strength = dice.uniform(0, 1, unit_count)
         gentle = strength**1.7
@@ -172,8 +172,8 @@ class ExpressionSampler:
                     weights[:, column_] = torch.maximum(weights[:, column_], lead * follows)
 
     def _gaze(self, dice, weights):
-        across, up = dice.normal(0, 0.35), dice.normal(-0.05, 0.3)
-        still = dice.chance(0.3)
+        across, up = dice.normal(0, 0.45), dice.normal(-0.05, 0.4)
+        still = dice.chance(0.2)
         across, up = across * (1 - still), up * (1 - still)
         for name, value in (
             ("eyeLookOutLeft", across), ("eyeLookInRight", across), ("eyeLookInLeft", -across),
@@ -262,7 +262,64 @@ class SyntheticFaces:
         faces.identity_number = seed * 1_000_003 % 2**40 + person
         return faces
 
+    @torch.no_grad()
+    def sample_clips(
+        self, clips: int, frames: int, seed: int, wild: float = 0.3, motion: Motion | None = None
+    ) -> RenderedFaces:
+        """
+        Draw `frames` pictures of each of `clips` scenes, as if one camera had seen a person move: person, clothes,
+        light, background and camera stay, expression and head pose change; the head turns about its neck.
+
+        Args:
+            clips, frames: their numbers; the frames of a clip are neighbours in the result.
+            seed: any whole number; from `HELD_OUT_SEED` on for evaluation only.
+            wild: share of the clips whose skin is mixed with some other picture, so that who learns to move pixels
+                does not rely on skin.
+            motion: what each of the `clips * frames` pictures shows, instead of random poses and expressions; then
+                lamps and necks keep still as well.
+
+        Returns:
+            `RenderedFaces` of `clips * frames` pictures, in which the face is between a half and two thirds of the
+            picture wide; nothing is degraded.
+        """
+        generator = torch.Generator(self.device).manual_seed(seed)
+        dice = Dice(clips, generator)
+        identity = dice.normal(0, 1, self.model.config.identity_count) * dice.uniform(0.6, 1.35, 1)
+        skins = self.painter.sample(clips, generator)
+        looks = self.props.sample_looks(dice, skins)
+        pictures = srgb_to_linear(self.backgrounds.sample(dice, skins.bearded.shape[3]))
+        mixed = column(dice.chance(wild) * dice.uniform(0.2, 0.9))
+        skins.bearded = skins.bearded + mixed * (pictures - skins.bearded)
+        clip = torch.arange(clips, device=self.device).repeat_interleave(frames)
+        faces = self._draw(
+            Dice(clips * frames, generator, repeats=frames),
+            identity[clip],
+            take(skins, clip),
+            take(looks, clip),
+            self._clip_motion(dice, frames) if motion is None else motion,
+            degraded=False,
+            frames=frames,
+            still=motion is not None,
+        )
+        faces.identity_number = seed * 1_000_003 % 2**40 + clip
+        return faces
+
     # what the face does, and how it is seen ---------------------------------------------------------------------
+
+    def _clip_motion(self, dice: Dice, frames: int) -> Motion:
+        """What `frames` neighbours do: poses near each other or far, expressions of their own."""
+        every = Dice(dice.count * frames, dice.generator)
+        clip = torch.arange(dice.count, device=self.device).repeat_interleave(frames)
+        yaw = torch.where(dice.chance(0.3) > 0, dice.uniform(-60, 60), dice.normal(0, 16))
+        first = torch.stack((dice.normal(2, 9), yaw, dice.normal(0, 7)), 1)
+        spread = yaw.new_tensor([4.0, 14.0, 32.0])[dice.choice([0.3, 0.4, 0.3])]
+        change = spread[clip, None] * every.normal(0, 1, 3) * yaw.new_tensor([0.6, 1.0, 0.5])
+        change[::frames] = 0
+        limit = yaw.new_tensor([35.0, 75.0, 35.0])
+        angles = (first[clip] + change).clamp(-limit, limit) * (math.pi / 180)
+        calm = every.chance(0.25) * every.uniform(0.5, 1)
+        expression = self.expressions.sample(every) * (1 - calm)[:, None]
+        return Motion(expression, angles)
 
     def _motion(self, dice: Dice) -> Motion:
         wide = dice.chance(0.5)
@@ -272,8 +329,8 @@ class SyntheticFaces:
         angles = torch.stack((pitch.clamp(-40, 45), yaw, roll.clamp(-50, 50)), 1) * (math.pi / 180)
         return Motion(self.expressions.sample(dice), angles)
 
-    def _camera(self, dice: Dice, vertices, angles):
-        """Translation and focal length that put the landmarks' box in the middle, at 1 / BOX_SCALE of the side."""
+    def _camera(self, dice: Dice, vertices, angles, box_scale=BOX_SCALE):
+        """Translation and focal length that put the landmarks' box in the middle, at 1 / box_scale of the side."""
         rotation = euler_to_matrix(angles)
         distance = torch.exp(dice.uniform(math.log(0.4), math.log(4.0)))
         translation = torch.stack((torch.zeros_like(distance), torch.zeros_like(distance), distance), 1)
@@ -286,7 +343,25 @@ class SyntheticFaces:
             side = (high - low).amax(1)
             centre = (low + high) / 2 - wobble * side[:, None]
             translation[:, :2] -= centre * translation[:, 2:]
-        return rotation, translation, zoom / (BOX_SCALE * side)
+        return rotation, translation, zoom / (box_scale * side)
+
+    def _clip_camera(self, dice: Dice, vertices, angles, frames: int, still: bool):
+        """One camera for each clip, that sees its first frame well; in the others the head turns about its neck.
+
+        Also gives the turn (B, 3, 3), in the face frame, that keeps the shoulders where they are.
+        """
+        first = torch.arange(dice.count, device=self.device) // frames * frames
+        rotation, translation, focal = self._camera(dice, vertices[first], angles[first], dice.uniform(1.6, 2.4))
+        translation = translation.clone()
+        translation[:, 1] += 0.06 * translation[:, 2] / focal  # more hair than chest
+        turned = euler_to_matrix(angles)
+        neck = vertices.new_tensor(NECK_PIVOT)
+        translation = translation + (rotation - turned) @ neck
+        if not still:
+            drift = Dice(dice.count, dice.generator).normal(0, 1, 3) * dice.uniform(0, 0.012, 1)
+            drift[::frames] = 0
+            translation += drift
+        return turned, translation, focal, turned.transpose(1, 2) @ rotation
 
     def _lamp(self, dice: Dice) -> Lamp:
         count = dice.count
@@ -325,17 +400,28 @@ class SyntheticFaces:
     # drawing ------------------------------------------------------------------------------------------------------
 
     def _draw(
-        self, dice: Dice, identity, skins: Skins, looks, motion: Motion, degraded: bool
-    ) -> RenderedFaces:
+        self, dice: Dice, identity, skins: Skins, looks, motion: Motion, degraded: bool, frames: int = 1,
+        still: bool = False,
+    ) -> RenderedFaces:  # fmt: skip
         model, size = self.model, self.drawn
-        head = model(identity, motion.expression)
-        rotation, translation, focal = self._camera(dice, head, motion.angles)
-        scene = self.props.assemble(dice, head, model(identity, motion.expression * 0), skins, looks)
+        head, neutral = model(identity, motion.expression), model(identity, motion.expression * 0)
+        body_turn = None
+        if frames > 1:
+            rotation, translation, focal, body_turn = self._clip_camera(dice, head, motion.angles, frames, still)
+        else:
+            rotation, translation, focal = self._camera(dice, head, motion.angles)
+        if body_turn is not None:
+            head, neutral = model.twist_neck(head, body_turn), model.twist_neck(neutral, body_turn)
+        scene = self.props.assemble(dice, head, neutral, skins, looks, body_turn)
         pixels = intrinsics(focal * size, focal.new_full((dice.count, 2), size / 2))
         projected = project(scene.vertices, rotation, translation, pixels)
         fragments = rasterize(projected, scene.triangles, size, size)
         normals = vertex_normals(scene.vertices, scene.triangles) @ rotation.transpose(1, 2)
         lamp = self._lamp(dice)
+        if frames > 1 and not still:  # now and then a lamp is moved between frames
+            moved, other = dice.chance(0.12) > 0, self._lamp(Dice(dice.count, dice.generator))
+            lamp = Lamp(**{name: torch.where(moved.reshape(-1, *[1] * (value.ndim - 1)), getattr(other, name), value)
+                           for name, value in vars(lamp).items()})  # fmt: skip
         lit = self._key_visibility(scene, rotation, lamp)
 
         varying = torch.cat((normals, scene.occlusion[..., None], lit[..., None]), 2)

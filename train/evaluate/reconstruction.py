@@ -1,18 +1,18 @@
 """Shape, expression, pose, light and albedo on rendered faces that training never sees.
 
 python -m train.evaluate.reconstruction [--count 512] [--json reconstruction.json]
+
+`--protocol open|facewarehouse|frgc` measures meshes against true surfaces instead: see `train.evaluate.meshes`.
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from lirec import LirecError, RecAugNetPipeline
+from lirec import RecAugNetPipeline
 from lirec.geometry import euler_to_matrix, intrinsics, project
 from lirec.geometry.rendering import RenderOutput, render
 from lirec.metrics import (
@@ -27,6 +27,8 @@ from lirec.metrics import (
 from lirec.models.morphable_model import MorphableModel
 from train.common import command
 from train.data.synthetic import HELD_OUT_SEED, RenderedFaces, SyntheticFaces
+from train.evaluate import meshes
+from train.evaluate import options as command_line
 from train.evaluate.landmarks import mean_landmarks, place
 from train.evaluate.report import Report
 
@@ -40,27 +42,22 @@ LEARNT = 0.5
 
 
 def main(arguments: list[str] | None = None) -> Report:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", default="hub/rec-aug-net", help="folder or Hub id of the pipeline")
+    parser = command_line.parser(__doc__.splitlines()[0])
     parser.add_argument(
-        "--count", type=int, default=512, help="how many faces to render, each another person"
+        "--protocol",
+        choices=("rendered", *meshes.PROTOCOLS),
+        default="rendered",
+        help="another than rendered: what `train.evaluate.meshes` measures, with its options",
     )
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args(arguments)
-    if options.count < 2 or options.batch < 1:
-        raise LirecError("--count must be 2 or more, and --batch 1 or more.")
+    if parser.parse_known_args(arguments)[0].protocol != "rendered":
+        return meshes.main(arguments)
+    options = command_line.parse(parser, arguments)
     pipeline = RecAugNetPipeline.from_pretrained(options.weights).to(options.device)
     batches = held_out(
         pipeline.morphable_model, pipeline.rec_net.config.image_size, options.count, options.batch
     )
     report = evaluate(pipeline.rec_net, pipeline.morphable_model, batches)
-    report.command = f"python -m train.evaluate.reconstruction --count {options.count}"
-    print(report)
-    if options.json:
-        report.save(options.json)
-    return report
+    return command_line.hand_out(report, options, f"python -m train.evaluate.reconstruction --count {options.count}")
 
 
 def held_out(model: MorphableModel, size: int, count: int, batch: int) -> Iterator[RenderedFaces]:

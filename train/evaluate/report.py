@@ -16,6 +16,7 @@ class Figure:
         baseline: what the trivial prediction reaches.
         unit: of both: "%", "mm", "°", or "" for plain numbers.
         samples: how many samples it was measured on.
+        others: what else there is to compare with, by name: another method, a published figure.
     """
 
     figure: str
@@ -23,6 +24,7 @@ class Figure:
     baseline: float
     unit: str
     samples: int
+    others: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -43,9 +45,18 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
     details: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, figure: str, result: float, baseline: float, unit: str, samples: int) -> None:
+    def add(
+        self,
+        figure: str,
+        result: float,
+        baseline: float,
+        unit: str,
+        samples: int,
+        others: dict[str, float] | None = None,
+    ) -> None:
         """Append a figure."""
-        self.figures.append(Figure(figure, float(result), float(baseline), unit, samples))
+        others = {name: float(value) for name, value in (others or {}).items()}
+        self.figures.append(Figure(figure, float(result), float(baseline), unit, samples, others))
 
     def __getitem__(self, name: str) -> Figure:
         """The figure of that name."""
@@ -55,17 +66,12 @@ class Report:
         raise KeyError(name)
 
     def __str__(self) -> str:
-        rows = [("", "result", "baseline", "samples")]
+        others = list(dict.fromkeys(name for figure in self.figures for name in figure.others))
+        rows = [("", "result", "baseline", *others, "samples")]
         for figure in self.figures:
-            numbers = (_text(number, figure.unit) for number in (figure.result, figure.baseline))
-            rows.append((figure.figure, *numbers, str(figure.samples)))
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        lines = [
-            f"{name:<{widths[0]}}"
-            + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
-            for name, *cells in rows
-        ]
-        return "\n".join((self.title, *lines, f"baseline: {self.baseline}"))
+            numbers = (figure.result, figure.baseline, *(figure.others.get(name, math.nan) for name in others))
+            rows.append((figure.figure, *(_text(number, figure.unit) for number in numbers), str(figure.samples)))
+        return "\n".join((self.title, *align(rows), f"baseline: {self.baseline}"))
 
     def save(self, path: str | Path) -> None:
         """Write all as JSON, in the layout that `hub.publish` makes tables from; NaN becomes null."""
@@ -73,12 +79,27 @@ class Report:
             "title": self.title,
             "command": self.command,
             "note": f"Baseline: {self.baseline}.",
-            "rows": [asdict(figure) for figure in self.figures],
+            "rows": [_row(figure) for figure in self.figures],
             "details": self.details,
         }
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_without_nan(content), indent=1, ensure_ascii=False, allow_nan=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def align(rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        f"{name:<{widths[0]}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        for name, *cells in rows
+    ]
+
+
+def _row(figure: Figure) -> dict[str, str | float]:
+    values = asdict(figure)
+    others, unit, samples = (values.pop(name) for name in ("others", "unit", "samples"))
+    return {**values, **others, "unit": unit, "samples": samples}
 
 
 def _text(value: float, unit: str) -> str:

@@ -1,0 +1,156 @@
+"""Landmarks of two people who make the same motions, without pictures: what LI-Net's landmark transformer learns from.
+
+Thousands a second: of the morphable model only the vertices that can be landmarks are moved.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from lirec.geometry import euler_to_matrix, project
+from lirec.models.morphable_model import NECK_PIVOT, MorphableModel
+from train.data.skins import Dice
+from train.data.synthetic import HELD_OUT_SEED, ExpressionSampler
+
+NEAR, FAR = 0.4, 4.0  # metres between cameras and faces
+FRESH = -100  # label of people that are not told apart; what `cross_entropy` ignores
+
+
+def landmark_model(model: MorphableModel) -> MorphableModel:
+    """The morphable model with only those vertices that can be landmarks, without triangles and albedo."""
+    kept, places = torch.unique(
+        torch.cat((model.landmark_vertices, model.contour_vertices.flatten())), return_inverse=True
+    )
+    config = model.config
+    small = MorphableModel(
+        vertex_count=len(kept),
+        triangle_count=0,
+        texture_coordinate_count=0,
+        texture_size=1,
+        contour_candidates=config.contour_candidates,
+        expression_names=config.expression_names,
+        identity_count=config.identity_count,
+        albedo_count=config.albedo_count,
+    ).to(model.device)
+    small.mean_vertices.copy_(model.mean_vertices[kept])
+    small.identity_basis.copy_(model.identity_basis[:, kept])
+    small.expression_basis.copy_(model.expression_basis[:, kept])
+    for name in ("contour_directions", "identity_mirror", "albedo_mirror", "expression_mirror"):
+        getattr(small, name).copy_(getattr(model, name))
+    small.landmark_vertices.copy_(places[:68])
+    small.contour_vertices.copy_(places[68:].view_as(model.contour_vertices))
+    return small.eval()
+
+
+@dataclass
+class LandmarkQuartets:
+    """
+    Landmarks (B, 68, 2) of B pairs of people, each making two motions: p and q. One camera sees a person in both, while
+    the head turns about its neck. Lengths are in widths of the field of view of a camera with focal length 1.
+
+    Attributes:
+        source, wanted: the source making p and q: L_{s,p}, L_{s,q}.
+        before, driving: the driver making p and q: L_{d,p}, L_{d,q}.
+        label: (B,) the source's number in the pool of people that are told apart; FRESH for others.
+        angles: (B, 3) of q, radians.
+    """
+
+    source: torch.Tensor
+    wanted: torch.Tensor
+    before: torch.Tensor
+    driving: torch.Tensor
+    label: torch.Tensor
+    angles: torch.Tensor
+
+    def __len__(self):
+        return len(self.source)
+
+
+@dataclass
+class LandmarkHeads:
+    """
+    Landmarks (B, 68, 2) and what they are of: identity (B, 80), expression (B, 51), and angles (B, 3) in radians.
+    """
+
+    landmarks: torch.Tensor
+    identity: torch.Tensor
+    expression: torch.Tensor
+    angles: torch.Tensor
+
+
+def batches(draw: Callable, count: int, seed: int) -> Iterator:
+    """Endless draws, by a method of `LandmarkMotions`, below the seeds kept for evaluation."""
+    while True:
+        yield draw(count, seed % HELD_OUT_SEED)
+        seed += 1
+
+
+class LandmarkMotions:
+    """
+    Draws quartets, and single heads.
+
+    Args:
+        model: the morphable model; quartets are drawn where it is.
+        people: size of the pool of sources that come again and again; half of the sources are of it.
+    """
+
+    def __init__(self, model: MorphableModel, people: int = 1024):
+        self.model = landmark_model(model)
+        self.expressions = ExpressionSampler(model.expression_names)
+        self.people = people
+
+    @torch.no_grad()
+    def sample(self, count: int, seed: int) -> LandmarkQuartets:
+        """`count` quartets; seeds from `HELD_OUT_SEED` on, which draw nobody of the pool, are for evaluation."""
+        generator = torch.Generator(self.model.device).manual_seed(seed)
+        dice = Dice(count, generator)
+        source, driver = self._identity(dice), self._identity(dice)
+        label = torch.full((count,), FRESH, device=self.model.device)
+        if seed < HELD_OUT_SEED:
+            label[: count // 2] = torch.randint(
+                self.people, (count // 2,), generator=generator, device=self.model.device
+            )
+            source[: count // 2] = self._pool()[label[: count // 2]]
+        motions = [(self.expressions.sample(dice), random_angles(dice)) for _ in range(2)]
+        first, second = self._seen(dice, source, motions)
+        driving, before = self._seen(dice, driver, motions[::-1])
+        return LandmarkQuartets(first, second, before, driving, label, motions[1][1])
+
+    @torch.no_grad()
+    def sample_heads(self, count: int, seed: int) -> LandmarkHeads:
+        """`count` people, each making one motion; seeds as of `sample`."""
+        dice = Dice(count, torch.Generator(self.model.device).manual_seed(seed))
+        identity, expression, angles = self._identity(dice), self.expressions.sample(dice), random_angles(dice)
+        points = self._seen(dice, identity, [(expression, angles)])[0]
+        return LandmarkHeads(points, identity, expression, angles)
+
+    def _identity(self, dice: Dice) -> torch.Tensor:
+        return dice.normal(0, 1, self.model.config.identity_count) * dice.uniform(0.6, 1.35, 1)
+
+    def _pool(self) -> torch.Tensor:
+        generator = torch.Generator(self.model.device).manual_seed(0)
+        return self._identity(Dice(self.people, generator))
+
+    def _seen(self, dice: Dice, identity, motions) -> list[torch.Tensor]:
+        """Landmarks of a person making motions before one camera, that looks at the first."""
+        distance = torch.exp(dice.uniform(math.log(NEAR), math.log(FAR)))
+        translation = torch.stack((0 * distance, 0 * distance, distance), 1)
+        camera = torch.eye(3, device=distance.device).expand(dice.count, 3, 3)
+        neck, at_first, points = distance.new_tensor(NECK_PIVOT), None, []
+        for expression, angles in motions:
+            rotation = euler_to_matrix(angles)
+            at_first = rotation if at_first is None else at_first
+            place = translation + (at_first - rotation) @ neck
+            vertices = self.model(identity, expression)
+            points.append(self.model.landmarks(project(vertices, rotation, place, camera), angles))
+        return points
+
+
+def random_angles(dice: Dice) -> torch.Tensor:
+    """(B, 3) radians: half of the faces look roughly into the camera, half anywhere up to profiles."""
+    yaw = torch.where(dice.chance(0.5) > 0, dice.uniform(-85, 85), dice.normal(0, 18))
+    pitch = torch.where(dice.chance(0.35) > 0, dice.uniform(-38, 42), dice.normal(2, 11))
+    roll = torch.where(dice.chance(0.25) > 0, dice.normal(0, 22), dice.normal(0, 7))
+    return torch.stack((pitch.clamp(-40, 45), yaw, roll.clamp(-50, 50)), 1) * (math.pi / 180)

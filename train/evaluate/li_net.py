@@ -1,0 +1,269 @@
+"""How well LI-Net reenacts people it never saw: the tables of the paper's Section 4.2, on rendered faces.
+
+    python -m train.evaluate.li_net [--weights hub/li-net] [--vanilla DIR] [--pix2pix DIR] [--json F]
+
+Each of 12 persons is driven by landmarks of another: 400 motions, so 4,800 pictures (`--persons`, `--count`).
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lirec import LINetPipeline, LirecError, RecAugNetPipeline
+from lirec.geometry.landmarks import Frame
+from lirec.metrics import landmark_box, landmark_error, ssim
+from lirec.models.landmark_lifter import LandmarkConditions
+from lirec.models.li_net import ExpressionGenerator, LINet
+from lirec.models.morphable_model import MorphableModel
+from lirec.models.weights import load_model
+from lirec.processing.detection import Detection
+from lirec.processing.image import to_array
+from train.common import command
+from train.data.clips import paired_motions
+from train.data.landmark_motions import LandmarkMotions, landmark_model
+from train.data.rotations import landmarks_of
+from train.data.synthetic import HELD_OUT_SEED, Motion, SyntheticFaces
+from train.evaluate.reenactment import UNTOUCHED, PictureFeatures, Scores, Table
+from train.evaluate.report import Report
+from train.li_net import YAWS, transformer_figures
+
+SIZE = 256
+PERSON_SEED = HELD_OUT_SEED + 700_000
+FULL, WITH_T, VANILLA, PIX2PIX = "result", "vanilla + T", "vanilla", "Pix2Pix"
+TRUTH = "true pictures"
+PAPER_SSIM, PAPER_FID = 0.73, 80.45
+COLUMNS = {"SSIM": "SSIM", "FID": "FID"}
+TABLES = (
+    Table(
+        "Table 1 of LI-Net: RaFD",
+        COLUMNS,
+        {
+            "X2Face": (0.61, 128.43),
+            "Pix2Pix": (0.64, 107.98),
+            "FOMM": (0.66, 76.90),
+            "FReeNet": (0.68, 83.31),
+            "LI-Net": (PAPER_SSIM, PAPER_FID),
+        },
+    ),
+    Table(
+        "Table 2 of LI-Net: RaFD",
+        COLUMNS,
+        {"Vanilla": (0.67, 83.30), "Vanilla +T": (0.68, 89.98), "Vanilla +T+R": (PAPER_SSIM, PAPER_FID)},
+    ),
+)
+NOTE = (
+    "The paper's rows: RaFD, FID with Inception. Rows of lirec: rendered faces, FID with the network named above, so "
+    "compare their FID with each other only."
+)
+
+
+@dataclass
+class Drives:
+    """
+    One person driven by B landmarks of another; points are in picture widths.
+
+    Attributes:
+        photo: (1, 3, S, S) the source; source: (1, 68, 2) its landmarks.
+        driving: (B, 68, 2) landmarks of another head in the source's place, as when one camera sees all people.
+        wanted: (B, 68, 2) the source's own with those motions, and truth: (B, 3, S, S) their pictures.
+        yaw: (B,) degrees from the camera.
+    """
+
+    photo: Tensor
+    source: Tensor
+    driving: Tensor
+    wanted: Tensor
+    truth: Tensor
+    yaw: Tensor
+
+
+def held_out_drives(model: MorphableModel, persons: int, count: int, batch: int, size: int = SIZE) -> Iterator[Drives]:
+    """The paper's protocol: `count` driving landmarks for each of `persons` people whom no training sees."""
+    renderer, small = SyntheticFaces(model, size, model.device), landmark_model(model)
+    generator = torch.Generator(model.device).manual_seed(PERSON_SEED)
+    motions = paired_motions(renderer.expressions, 1 + count, generator)
+    drivers = torch.randn(persons, model.config.identity_count, generator=generator, device=model.device)
+    for person in range(persons):
+        for start in range(1, 1 + count, batch):
+            rows = torch.tensor([0, *range(start, min(start + batch, 1 + count))], device=model.device)
+            motion = Motion(motions.expression[rows], motions.angles[rows])
+            faces = renderer.sample_clips(1, len(rows), PERSON_SEED + person, wild=0, motion=motion)
+            driver = drivers[person].expand(len(rows) - 1, -1)
+            moved = torch.arange(1, len(rows), device=model.device)
+            yield Drives(
+                photo=faces.clean[:1],
+                source=faces.landmarks[:1] / size,
+                driving=landmarks_of(faces, moved, small, driver, faces.expression[moved]),
+                wanted=faces.landmarks[1:] / size,
+                truth=faces.clean[1:],
+                yaw=faces.angles[1:, 1].abs().rad2deg(),
+            )
+
+
+class Methods:
+    """
+    What draws reenacted faces, by name.
+
+    Args:
+        pipeline: T, R and G.
+        vanilla, pix2pix: networks to compare with, where there are some.
+    """
+
+    def __init__(
+        self,
+        pipeline: LINetPipeline,
+        vanilla: ExpressionGenerator | None = None,
+        pix2pix: ExpressionGenerator | None = None,
+    ):
+        self.pipeline, self.vanilla, self.pix2pix = pipeline, vanilla, pix2pix
+        self.by_name: dict[str, Callable[[Drives], Tensor]] = {FULL: self.full}
+        if vanilla is not None:
+            self.by_name |= {VANILLA: self.alone, WITH_T: self.alone_transformed}
+        if pix2pix is not None:
+            self.by_name[PIX2PIX] = self.painted
+
+    def transformed(self, drives: Drives) -> Tensor:
+        """(B, 68, 2): T's landmarks. As in the paper its shift is added to the driver's, which are in their place."""
+        output = self.pipeline.landmark_transformer(drives.source.expand_as(drives.driving), drives.driving)
+        return Frame.of(drives.driving).leave(output.landmarks)
+
+    def full(self, drives: Drives) -> Tensor:
+        return self._draw(self.pipeline.networks(), drives, self.transformed(drives))
+
+    def alone(self, drives: Drives) -> Tensor:
+        return self._draw(self._alone(self.vanilla), drives, drives.driving)
+
+    def alone_transformed(self, drives: Drives) -> Tensor:
+        return self._draw(self._alone(self.vanilla), drives, self.transformed(drives))
+
+    def painted(self, drives: Drives) -> Tensor:
+        return self._draw(self._alone(self.pix2pix), drives, drives.driving)
+
+    def _alone(self, generator: ExpressionGenerator) -> LINet:
+        model, size = self.pipeline.reconstruction.morphable_model, generator.config.image_size
+        return LINet(LandmarkConditions(self.pipeline.landmark_lifter, model, size), generator=generator)
+
+    @staticmethod
+    def _draw(net: LINet, drives: Drives, target: Tensor) -> Tensor:
+        return net(net.prepare(drives.photo, drives.source), target)[1].image
+
+
+@torch.no_grad()
+def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
+    """All figures of the pictures, with the source as it is for a baseline."""
+    reconstruction, scores = methods.pipeline.reconstruction, Scores()
+    features, seconds, drawn = PictureFeatures(reconstruction.face_embedder), 0.0, 0
+    for batch in drives:
+        truth, size = batch.truth, batch.truth.shape[3]
+        boxes = landmark_box(batch.wanted * size).cpu().numpy()
+        own = faces_of(reconstruction, batch.photo, landmark_box(batch.source * size).cpu().numpy())
+        pictures = {UNTOUCHED: batch.photo.expand_as(truth), TRUTH: truth}
+        for name, draw in methods.by_name.items():
+            began = time.perf_counter()
+            picture = draw(batch).float().clamp(0, 1)
+            if name == FULL:
+                seconds, drawn = seconds + time.perf_counter() - began, drawn + len(picture)
+            if picture.shape[3] != size:
+                picture = F.interpolate(picture, (size, size), mode="bicubic", align_corners=False).clamp(0, 1)
+            pictures[name] = picture
+        for name, picture in pictures.items():
+            scores.add("FID", name, features(picture))
+            if name != TRUTH:
+                scores.add("SSIM", name, ssim(picture, truth))
+            faces = faces_of(reconstruction, picture, boxes)
+            found = torch.stack([torch.from_numpy(face.landmarks) for face in faces])
+            errors = 100 * landmark_error(found, (batch.wanted * size).cpu())
+            alike = torch.from_numpy((reconstruction.embed(faces) * reconstruction.embed(own)).sum(1))
+            for low, high in YAWS:
+                rows = ((batch.yaw >= low) & (batch.yaw < high)).cpu()
+                scores.add(f"landmark error, yaw {low}-{high}°", name, errors[rows])
+                scores.add(f"identity cosine, yaw {low}-{high}°", name, alike[rows])
+    report = Report(
+        title=f"Reenacted rendered faces of people not trained on, {size} px; FID with {features.name}'s features",
+        command="",
+        baseline="the source as it is",
+    )
+    scores.report(report, "SSIM", paper=PAPER_SSIM)
+    scores.report_distance(report, "FID", TRUTH, PAPER_FID)
+    for low, high in YAWS:
+        scores.report(report, f"landmark error, yaw {low}-{high}°", "%")
+    for low, high in YAWS:
+        scores.report(report, f"identity cosine, yaw {low}-{high}°")
+    report.details["seconds a picture"] = {"result": seconds / max(drawn, 1), "threads": torch.get_num_threads()}
+    return report
+
+
+def faces_of(reconstruction: RecAugNetPipeline, pictures: Tensor, boxes):
+    """The faces in given boxes (B, 4) px of pictures (B, 3, S, S)."""
+    return reconstruction.reconstruct(list(to_array(pictures)), [Detection(box, 1.0) for box in boxes])
+
+
+def add_landmarks(report: Report, pipeline: LINetPipeline, count: int) -> None:
+    """What T alone is worth: how far its landmarks, and for a baseline the driver's, are from the true ones."""
+    quartets = LandmarkMotions(pipeline.reconstruction.morphable_model).sample(count, HELD_OUT_SEED + 1)
+    figures = transformer_figures(pipeline.landmark_transformer, quartets)
+    yaw = quartets.angles[:, 1].abs().rad2deg()
+    for low, high in ((0, 90), *YAWS):
+        rows = int(((yaw >= low) & (yaw < high)).sum())
+        values = (100 * figures[f"{kind} {low}-{high}"] for kind in ("transformed", "driver"))
+        report.add(f"landmarks of T, yaw {low}-{high}°", *values, "%", rows)
+
+
+def load(weights: str, reconstruction: RecAugNetPipeline) -> LINetPipeline:
+    return LINetPipeline.from_pretrained(weights, reconstruction=reconstruction).to(reconstruction.device)
+
+
+def compared(folder: str | None, device) -> ExpressionGenerator | None:
+    """A generator to compare with, in a folder or in its sub-folder of that name."""
+    if folder is None:
+        return None
+    inner = Path(folder) / "expression_generator"
+    return load_model(ExpressionGenerator, inner if inner.is_dir() else folder).to(device).eval()
+
+
+def main(arguments: list[str] | None = None) -> Report:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--weights", default="hub/li-net", help="folder or Hub id of the pipeline")
+    add("--reconstruction", default="hub/rec-aug-net", help="folder or Hub id of the reconstruction pipeline")
+    add("--vanilla", help="weights of G alone (`train.li_net --module G --variant vanilla`)")
+    add("--pix2pix", help="weights of the baseline (`train.li_net --module G --variant pix2pix`)")
+    add("--persons", type=int, default=12)
+    add("--count", type=int, default=400, help="driving landmarks for each person")
+    add("--batch", type=int, default=16)
+    add("--landmarks", type=int, default=4096, help="pairs of people with which T alone is measured")
+    add("--device", default="cpu")
+    add("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args(arguments)
+    if min(options.persons, options.batch) < 1 or options.count < 2 or options.landmarks < 2:
+        raise LirecError("--persons and --batch must be 1 or more, --count and --landmarks 2 or more.")
+    reconstruction = RecAugNetPipeline.from_pretrained(options.reconstruction).to(options.device)
+    others = (compared(folder, options.device) for folder in (options.vanilla, options.pix2pix))
+    methods = Methods(load(options.weights, reconstruction), *others)
+    drives = held_out_drives(reconstruction.morphable_model, options.persons, options.count, options.batch, SIZE)
+    report = evaluate(methods, drives)
+    add_landmarks(report, methods.pipeline, options.landmarks)
+    report.command = f"python -m train.evaluate.li_net --persons {options.persons} --count {options.count}"
+    for name in ("vanilla", "pix2pix"):
+        report.command += f" --{name} DIR" if getattr(options, name) else ""
+    print(report)
+    rows = {"T + R": {name: report[name].result for name in COLUMNS}}
+    for name in (WITH_T, VANILLA, PIX2PIX):
+        rows |= {name: {c: report[c].others[name] for c in COLUMNS}} if name in methods.by_name else {}
+    rows[UNTOUCHED] = {name: report[name].baseline for name in COLUMNS}
+    for table in TABLES:
+        print(f"\n{table.text(rows)}")
+    print(f"\n{NOTE}")
+    if options.json:
+        report.save(options.json)
+    return report
+
+
+if __name__ == "__main__":
+    command(main)
