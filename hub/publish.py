@@ -1,10 +1,10 @@
 """Publish a folder of trained weights on the Hugging Face Hub:
 
-    python -m hub.publish hub/rec-aug-net --evaluation outputs/*.json            # writes the model card,
-    checks python -m hub.publish hub/rec-aug-net --example photo.jpg --repo me/rec-aug-net   # and pushes, in
-    one commit
+    python -m hub.publish hub/rec-aug-net --evaluation outputs/*.json
+    python -m hub.publish hub/rec-aug-net --example photo.jpg --repo me/rec-aug-net
 
-Log in before with `hf auth login`, or set HF_TOKEN.
+The first writes the model card and checks the folder; the second checks it with a photo too, and pushes it, in one
+commit. Log in before with `hf auth login`, or set HF_TOKEN.
 """
 
 from __future__ import annotations
@@ -40,6 +40,12 @@ PUBLISHED = (
     "*/*.safetensors.index.json",
 )
 EVALUATION = "evaluation"
+# What a pipeline is asked to do with an example picture, to see whether two copies do the same.
+EXAMPLES = {
+    "RecAugNetPipeline": lambda pipeline, photo: pipeline(photo),
+    "DCNetPipeline": lambda pipeline, photo: pipeline.edit(photo, jawOpen=0.6, yaw=10),
+    "LINetPipeline": lambda pipeline, photo: pipeline(photo, photo),
+}
 
 
 def publish(
@@ -76,6 +82,7 @@ def publish(
     if repository and not get_token():
         raise LirecError("There is no login to push with: run `hf auth login`, or set HF_TOKEN.")
     pipeline = pipeline_class.from_pretrained(folder)
+    borrowed = pipeline.borrowed()
     expected = _results(pipeline, run)
 
     for source in map(Path, evaluations):
@@ -92,17 +99,17 @@ def publish(
                 target = staged / path.relative_to(folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, target)
-        again = pipeline_class.from_pretrained(staged)
+        again = pipeline_class.from_pretrained(staged, **borrowed)
         _compare(_results(again, run), expected, f"what would be published of {folder}")
         # What a user saves from the loaded pipeline must be as good as the published folder.
         again.save_pretrained(Path(temporary) / "saved")
-        saved = pipeline_class.from_pretrained(Path(temporary) / "saved")
+        saved = pipeline_class.from_pretrained(Path(temporary) / "saved", **borrowed)
         _compare(_results(saved, run), expected, f"{folder}, saved and loaded again,")
         if not repository:
             return None
         commit = _push(staged, repository, private, message)
         fetched = pipeline_class.from_pretrained(
-            repository, revision=commit, cache_dir=Path(temporary) / "cache"
+            repository, revision=commit, cache_dir=Path(temporary) / "cache", **borrowed
         )
         _compare(_results(fetched, run), expected, f"{repository} at {commit}")
     return commit
@@ -271,7 +278,7 @@ def main(arguments: list[str] | None = None) -> None:
         getattr(lirec, name),
         texts[name],
         evaluations=options.evaluation,
-        run=(lambda pipeline: pipeline(str(options.example))) if options.example else None,
+        run=(lambda pipeline: EXAMPLES[name](pipeline, str(options.example))) if options.example else None,
         repository=options.repo,
         private=options.private,
         message=options.message,
