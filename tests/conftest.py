@@ -10,6 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
+# Weights to test instead of those that are shipped.
 SHIPPED = os.environ.get("LIREC_WEIGHTS") or ROOT / "hub" / "rec-aug-net"
 
 
@@ -31,7 +32,7 @@ def untrained_pipeline(morphable_model):
     from lirec.models.rec_net import RecNet
 
     torch.manual_seed(0)
-    rec_net = RecNet(48, layer_type="basic", depths=(1, 1), hidden_sizes=(16, 32), embedding_size=8, pool_size=3)
+    rec_net = RecNet(48, layer_type="basic", depths=(1, 1), hidden_sizes=(16, 32), embedding_size=8)
     torch.nn.init.normal_(rec_net.head.weight, std=0.02)  # enough that every face differs
     return RecAugNetPipeline(rec_net.eval(), morphable_model)
 
@@ -42,3 +43,27 @@ def shipped_pipeline():
     from lirec import RecAugNetPipeline
 
     return RecAugNetPipeline.from_pretrained(SHIPPED)
+
+
+@pytest.fixture(scope="session")
+def landmark_lifter():
+    """What tells heads by landmarks, with the weights that are shipped."""
+    from lirec.models.landmark_lifter import LandmarkLifter
+    from lirec.models.weights import load_model
+
+    return load_model(LandmarkLifter, ROOT / "hub" / "li-net" / "landmark_lifter")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium, whose WebGL needs no GPU."""
+    from tests.browsing import CHROMIUM
+
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()

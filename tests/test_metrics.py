@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -30,6 +32,17 @@ def test_landmark_error():
         metrics.landmark_error(moved, target, "pupils")
     with pytest.raises(ValueError, match="points"):
         metrics.landmark_error(moved, target, points="outer")
+
+
+def test_landmark_rmse_and_jitter():
+    target = random(2, 68, 2)
+    moved = target.clone()
+    moved[0, :34] += torch.tensor([3.0, 4.0])
+    assert metrics.landmark_rmse(moved, target).tolist() == pytest.approx([5 / 2**0.5, 0])
+    still = square_face().repeat(4, 1, 1)
+    assert metrics.jitter(still) == 0
+    still[:, :, 0] += torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None]
+    assert metrics.jitter(still) == pytest.approx(0.5)  # 1 px across, none down
 
 
 def test_failure_rate_counts_missing_faces():
@@ -78,6 +91,13 @@ def test_coefficient_scores_next_to_the_mean():
     assert given.baseline.tolist() == pytest.approx(target.mean(0).tolist(), rel=1e-4)
 
 
+def test_correlation():
+    target = random(100, 2)
+    predicted = torch.stack((3 - target[:, 0], torch.ones(100)), 1)
+    assert metrics.correlation(predicted, target).tolist() == pytest.approx([-1, 0])
+    assert abs(metrics.correlation(random(1000, 1, seed=1), random(1000, 1, seed=2)).item()) < 0.1
+
+
 def test_error_ratio():
     assert metrics.error_ratio(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0])) == pytest.approx(0.5)
 
@@ -93,3 +113,51 @@ def test_image_metrics():
     mask[0, :, :4] = 1
     error = metrics.masked_error(other, image, mask)
     assert error[0].item() == pytest.approx(0.1, rel=1e-3) and error[1].isnan()
+
+
+def test_ssim_in_a_mask():
+    image = random(2, 3, 64, 64)
+    other = image.clone()
+    other[:, :, :, 32:] = random(2, 3, 64, 32, seed=1)
+    left = torch.zeros(2, 1, 64, 64)
+    left[..., :26] = 1  # no window reaches the half that differs
+    right = 1 - left
+    assert metrics.ssim(other, image, left).tolist() == pytest.approx([1, 1], abs=1e-4)
+    whole = metrics.ssim(other, image)
+    assert torch.allclose(metrics.ssim(other, image, torch.ones_like(left)), whole, atol=1e-5)
+    share = left.mean()
+    assert torch.allclose(share + (1 - share) * metrics.ssim(other, image, right), whole, atol=1e-4)
+    assert metrics.ssim(other, image, 0 * left).isnan().all()
+
+
+def test_frechet_distance():
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(4000, 8, generator=generator)
+    other = torch.randn(4000, 8, generator=generator)
+    assert metrics.frechet_distance(target, target) == pytest.approx(0, abs=1e-8)
+    assert metrics.frechet_distance(other, target) < 0.03
+    # moved by 3 along one axis, and half as wide along all: 9 + 8 * (1 - 1/2)²
+    other = other / 2
+    other[:, 0] += 3
+    assert metrics.frechet_distance(other, target) == pytest.approx(11, rel=0.05)
+    few = metrics.frechet_distance(target[:5], target[5:12])  # fewer samples than features
+    assert 0 < few < 20
+    assert math.isnan(metrics.frechet_distance(target[:1], target))
+
+
+def test_frechet_distance_is_that_of_torchmetrics():
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    class Colours(torch.nn.Module):
+        num_features = 3
+
+        def forward(self, images):
+            return images.mean((2, 3))
+
+    first, second = random(50, 3, 8, 8), 0.5 * random(50, 3, 8, 8, seed=1)
+    network = Colours()
+    reference = FrechetInceptionDistance(network, normalize=True)
+    reference.update(first, real=False)
+    reference.update(second, real=True)
+    ours = metrics.frechet_distance(network(first), network(second))
+    assert ours == pytest.approx(reference.compute().item(), rel=1e-4)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hub.publish import difference, evaluation_table
+from hub.publish import difference, evaluation_table, main
 from tests.hub.loopback_hub import LoopbackHub
 from tests.pipelines.tiny_pipeline import make_folder
 
@@ -198,4 +199,57 @@ def test_published_folders_are_small_and_safe():
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".json", ".md", ".safetensors"}
     assert all(path.stat().st_size < 15e6 for path in files)
-    assert sum(path.stat().st_size for path in files) < 45e6
+    assert sum(path.stat().st_size for path in files) < 52e6
+
+
+@pytest.fixture(scope="module")
+def driven(tmp_path_factory):
+    """A folder with a small DCNet pipeline and, beside it, the reconstruction that it works with."""
+    from lirec import DCNetPipeline, RecAugNetPipeline
+    from lirec.models.dc_net import DCNet
+
+    folder = tmp_path_factory.mktemp("driven")
+    shutil.copytree(ROOT / "hub" / "rec-aug-net", folder / "rec-aug-net")
+    torch.manual_seed(0)
+    reconstruction = RecAugNetPipeline.from_pretrained(folder / "rec-aug-net")
+    DCNetPipeline(DCNet(image_size=32, width=16), reconstruction).save_pretrained(folder / "dc-net")
+    return folder
+
+
+def test_a_pipeline_that_borrows_another_is_checked_without_it(driven):
+    main([str(driven / "dc-net"), "--example", str(ROOT / "examples" / "astronaut.jpg")])
+    card = (driven / "dc-net" / "README.md").read_text()
+    assert "`dc_net`" in card and "`rec_net`" not in card  # of components
+    assert not list(driven.glob("dc-net/rec*"))
+
+
+def test_landmark_reenactment_is_published_whole(driven):
+    from lirec import LINetPipeline, RecAugNetPipeline
+    from lirec.models.landmark_lifter import LandmarkLifter
+    from lirec.models.li_net import ExpressionGenerator, FaceRotator, LandmarkTransformer
+
+    torch.manual_seed(0)
+    networks = (kind(image_size=32, width=8) for kind in (FaceRotator, ExpressionGenerator))
+    reconstruction = RecAugNetPipeline.from_pretrained(driven / "rec-aug-net")
+    perceptrons = (kind(width=16, depth=1) for kind in (LandmarkTransformer, LandmarkLifter))
+    pipeline = LINetPipeline(*perceptrons, *networks, reconstruction)
+    pipeline.save_pretrained(driven / "li-net")
+    main([str(driven / "li-net"), "--example", str(ROOT / "examples" / "astronaut.jpg")])
+    card = (driven / "li-net" / "README.md").read_text()
+    assert "`face_rotator`" in card and "`rec_net`" not in card  # of components
+
+
+def test_a_borrowed_pipeline_comes_from_the_same_owner(hub, driven, work):
+    for name in ("dc-net", "rec-aug-net"):
+        files = {
+            path.relative_to(driven / name).as_posix(): path.read_bytes()
+            for path in (driven / name).rglob("*")
+            if path.suffix in (".json", ".safetensors")
+        }
+        hub.repositories[f"me/{name}"] = {
+            "private": False,
+            "branches": {"main": "a" * 40},
+            "commits": {"a" * 40: files},
+        }
+    load = "__import__('lirec').DCNetPipeline.from_pretrained('me/dc-net')"
+    assert work(f"{load}.reconstruction.config['_name_or_path']") == "me/rec-aug-net"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lirec.geometry import vertex_normals
-from lirec.models.morphable_model import ISLANDS, REGIONS, MorphableModel
+from lirec.geometry import euler_to_matrix, vertex_normals
+from lirec.models.morphable_model import ISLANDS, NECK_PIVOT, REGIONS, MorphableModel
 from lirec.models.weights import load_model, save_model
 
 FLIP = torch.tensor([-1.0, 1.0, 1.0])
@@ -147,3 +147,20 @@ def test_saved_as_loaded(model, tmp_path):
     again = load_model(MorphableModel, tmp_path / "model")
     identity, expression = torch.randn(2, 80), torch.rand(2, 51)
     torch.testing.assert_close(again(identity, expression), model(identity, expression), atol=1e-6, rtol=0)
+
+
+def test_the_lower_neck_stays_with_the_body(morphable_model):
+    """The head turns, its jaw with it; the neck's rim hardly moves, seen from the camera."""
+    model = morphable_model
+    vertices = model.mean_vertices[None]
+    turned, rest = (euler_to_matrix(torch.tensor([[0.0, yaw, 0.0]])) for yaw in (0.6, 0.0))
+    pivot = torch.tensor(NECK_PIVOT)
+    twisted = model.twist_neck(vertices, turned.transpose(1, 2) @ rest)
+    motion, stiff = (
+        ((points - pivot) @ turned.transpose(1, 2) - (vertices - pivot) @ rest.transpose(1, 2)).norm(dim=-1)[0]
+        for points in (twisted, vertices)
+    )
+    rim = model.select_vertices("skin", "neck") & (model.mean_vertices[:, 1] < -0.145)
+    assert motion[rim].mean() < 0.4 * stiff[rim].mean()
+    face = model.landmark_vertices
+    torch.testing.assert_close(motion[face], stiff[face])

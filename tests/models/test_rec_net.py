@@ -20,7 +20,7 @@ TINY = {
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return RecNet(**TINY, pool_size=2, head_width=24).eval()
+    return RecNet(**TINY, place_channels=(2, 4, 8), head_width=24).eval()
 
 
 def test_shapes(network):
@@ -34,6 +34,7 @@ def test_shapes(network):
         "translation": (3, 3),
         "focal": (3,),
         "light": (3, 9, 3),
+        "features": (3, 24),
     }
 
 

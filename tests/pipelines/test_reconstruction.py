@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from lirec import LirecError, RecAugNetPipeline
 from lirec.geometry import project, shade
+from lirec.models.et_net import ETNet
 from lirec.pipelines.reconstruction import _turn_light
 from lirec.processing.crop import Crop
 from lirec.processing.detection import overlap
@@ -59,8 +60,8 @@ def test_shapes_and_ranges(faces, morphable_model):
 
 def test_given_boxes_keep_their_order(untrained_pipeline, picture, faces):
     for face, box in zip(faces, BOXES, strict=True):
-        middle = (face.box[:2] + face.box[2:]) / 2
-        assert (middle > box[:2]).all() and (middle < box[2:]).all()
+        corners, (left, top, right, bottom) = face.box.reshape(2, 2), box
+        assert np.hypot(*(corners.mean(0) - ((left + right) / 2, (top + bottom) / 2))) < bottom - top
     turned = untrained_pipeline(picture, boxes=BOXES[::-1]).faces
     for face, other in zip(faces, turned[::-1], strict=True):
         np.testing.assert_allclose(face.vertices, other.vertices, atol=1e-5)
@@ -156,6 +157,26 @@ def test_mirror_average_is_the_average_of_both_looks(untrained_pipeline):
     assert (one.angles - both.angles).abs().max() > 1e-4
 
 
+# Expressions of another network --------------------------------------------------------------------------------------
+
+
+def test_expressions_come_from_et_net_where_there_is_one(untrained_pipeline, picture):
+    torch.manual_seed(1)
+    et_net = ETNet(32, depths=(1, 1), hidden_sizes=(8, 16), embedding_size=8).eval()
+    torch.nn.init.uniform_(et_net.head.bias, 0.1, 0.9)
+    parts = untrained_pipeline.rec_net, untrained_pipeline.morphable_model
+    pipeline = RecAugNetPipeline(*parts, et_net=et_net)
+    box = BOXES[:1]
+    augmented = pipeline(picture, boxes=box).faces[0]
+    plain = pipeline(picture, boxes=box, augmented=False).faces[0]
+    np.testing.assert_allclose(plain.expression, untrained_pipeline(picture, boxes=box).faces[0].expression)
+    bias = et_net.head.bias.detach()
+    mirrored = (bias + bias[pipeline.morphable_model.expression_mirror]) / 2
+    np.testing.assert_allclose(augmented.expression, mirrored.numpy(), atol=0.1)
+    np.testing.assert_allclose(augmented.identity, plain.identity)
+    assert np.abs(augmented.vertices - plain.vertices).max() > 1e-3
+
+
 # Pictures of faces ----------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +192,23 @@ def test_pictures(faces, picture):
         np.testing.assert_array_equal(drawn[..., 3] > 0, mask)
     blue = face.normal_map()[mask][:, 2]
     assert np.median(blue) > 150  # most of what is seen looks at the viewer
+
+
+def test_parts(faces, morphable_model):
+    face = faces[0]
+    mean = morphable_model.mean_vertices.numpy()
+    identity, expression, albedo = (face.only(name) for name in ("identity", "expression", "albedo"))
+    np.testing.assert_allclose(albedo.vertices, mean, atol=1e-6)
+    # what the two parts add to the mean face is what the whole adds
+    np.testing.assert_allclose(identity.vertices + expression.vertices - mean, face.vertices, atol=1e-6)
+    assert not identity.expression.any() and not expression.identity.any() and not expression.albedo.any()
+    np.testing.assert_array_equal(albedo.albedo, face.albedo)
+    np.testing.assert_allclose(face.only("identity", "expression").vertices, face.vertices, atol=1e-6)
+    with pytest.raises(LirecError, match="parts are identity, expression, albedo, not pose"):
+        face.only("pose")
+    texture = albedo.albedo_texture(64)
+    assert texture.shape == (64, 64, 3) and texture.dtype == np.uint8 and texture.std() > 5
+    assert (texture != expression.albedo_texture(64)).any()
 
 
 def test_close_up(faces):
@@ -340,7 +378,8 @@ def test_optional_networks_are_saved_and_moved_too(untrained_pipeline, tmp_path)
     pipeline.save_pretrained(tmp_path)
     again = RecAugNetPipeline.from_pretrained(tmp_path)
     assert again.face_detector is not None and again.face_embedder is None
-    assert set(again.components) == {"rec_net", "morphable_model", "face_detector", "face_embedder"}
+    names = {"rec_net", "morphable_model", "face_detector", "face_embedder", "et_net"}
+    assert set(again.components) == names
     again.to(torch.bfloat16)
     assert again.face_detector.dtype == torch.bfloat16
 

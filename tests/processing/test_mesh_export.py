@@ -4,10 +4,11 @@ import numpy as np
 import pygltflib
 import pytest
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from lirec.errors import LirecError
-from lirec.processing.mesh_export import MeshData, export_mesh
-from tests.processing.glb import accessor
+from lirec.processing.mesh_export import MeshAnimation, MeshData, export_mesh
+from tests.processing.glb import accessor, animated
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -149,3 +150,54 @@ def test_what_does_not_fit_gives_a_sentence(tmp_path):
         MeshData(mesh.vertices, mesh.triangles, morph_targets=mesh.morph_targets, morph_names=("one",))
     with pytest.raises(LirecError, match="not finite"):
         MeshData(mesh.vertices * np.nan, mesh.triangles)
+
+
+def nodding(count=12):
+    """A jaw that opens and closes while the head turns once and a half round."""
+    times = np.arange(count) / 25
+    weights = np.zeros((count, 3))
+    weights[:, 0] = np.abs(np.sin(times * 9))
+    turns = Rotation.from_euler("y", np.linspace(0, 3 * np.pi, count)[:, None]).as_matrix()
+    return MeshAnimation(times, weights, turns, np.linspace((0, 0, 0), (0.1, 0, 0), count))
+
+
+def test_glb_is_animated(tmp_path):
+    animation = nodding()
+    document = pygltflib.GLTF2().load(export_mesh(tmp_path / "a.glb", cube(animation=animation)))
+    channels = animated(document)
+    assert set(channels) == {"weights", "rotation", "translation"}
+    assert len({sampler.input for sampler in document.animations[0].samplers}) == 1
+    for times, _ in channels.values():
+        np.testing.assert_allclose(times, animation.times)
+    times = document.accessors[document.animations[0].samplers[0].input]
+    assert times.min == [0] and times.max == pytest.approx([0.44])
+    np.testing.assert_allclose(channels["weights"][1], animation.weights, atol=1e-5)
+    np.testing.assert_allclose(channels["translation"][1], animation.translations, atol=1e-6)
+    turns = channels["rotation"][1]
+    np.testing.assert_allclose(Rotation.from_quat(turns).as_matrix(), animation.rotations, atol=1e-6)
+    assert (turns[1:] * turns[:-1]).sum(1).min() > 0  # never the long way round
+    assert {channel.target.node for channel in document.animations[0].channels} == {0}
+
+
+def test_frames_that_change_nothing_are_left_out(tmp_path):
+    weights = np.zeros((9, 3))
+    weights[5:] = 0.5
+    mesh = cube(animation=MeshAnimation(np.arange(9), weights))
+    channels = animated(pygltflib.GLTF2().load(export_mesh(tmp_path / "a.glb", mesh)))
+    assert list(channels) == ["weights"]
+    assert channels["weights"][0].tolist() == [0, 4, 5, 8]
+    still = MeshAnimation([0.0], np.zeros((1, 3)))
+    assert len(still.without_repeats().times) == 1
+
+
+def test_what_does_not_fit_an_animation_gives_a_sentence():
+    with pytest.raises(LirecError, match="begin at 0 or later and grow"):
+        MeshAnimation([0, 0.1, 0.1], np.zeros((3, 2)))
+    with pytest.raises(LirecError, match="begin at 0 or later and grow"):
+        MeshAnimation([], np.zeros((0, 2)))
+    with pytest.raises(LirecError, match=r"rotations are finite numbers of shape \(2, 3, 3\), not \(2, 4\)"):
+        MeshAnimation([0, 1], np.zeros((2, 2)), np.zeros((2, 4)))
+    with pytest.raises(LirecError, match="weights are finite"):
+        MeshAnimation([0, 1], np.full((2, 2), np.nan))
+    with pytest.raises(LirecError, match="each of the 3 morph targets"):
+        cube(animation=MeshAnimation([0, 1], np.zeros((2, 51))))

@@ -155,3 +155,34 @@ def test_contact_sheet_command(tmp_path, capsys):
     synthetic.main(["--output", str(tmp_path / "sheet.png"), "--count", "8", "--size", "48"])
     assert (tmp_path / "sheet.png").stat().st_size > 5000
     assert "pictures a second" in capsys.readouterr().out
+
+
+def test_frames_of_a_clip_share_the_scene(renderer):
+    clips = renderer.sample_clips(6, 3, 5, wild=0.0)
+    first, others = clips.clean[::3].repeat_interleave(3, 0), clips.clean
+    outside = 1 - torch.maximum(clips.foreground[::3].repeat_interleave(3, 0), clips.foreground)
+    outside = (outside > 0.99).float()
+    assert ((first - others).abs() * outside).max() < 1e-4  # the background stands still
+    for name in ("identity", "focal"):
+        value = getattr(clips, name).unflatten(0, (6, 3))
+        assert torch.equal(value[:, 0], value[:, 1]) and not torch.equal(value[0], value[1])
+    assert (clips.angles.unflatten(0, (6, 3)).diff(dim=1).abs().amax((1, 2)) > 0.03).all()
+    assert (clips.expression.unflatten(0, (6, 3)).diff(dim=1).abs().amax((1, 2)) > 0.1).any()
+    centre = (clips.landmarks[::3].amin(1) + clips.landmarks[::3].amax(1)) / 2 / 96 - 0.5
+    assert centre.abs().max() < 0.2
+    assert torch.equal(renderer.sample_clips(6, 3, 5, wild=0.0).clean, clips.clean)
+
+
+def test_a_clip_with_a_script(renderer):
+    """Frames show what they are told, and are the same however many there are."""
+    names = renderer.model.expression_names
+    expression, angles = torch.zeros(3, len(names)), torch.zeros(3, 3)
+    expression[1, names.index("jawOpen")] = 0.8
+    angles[2, 1] = 0.5
+    clip = renderer.sample_clips(1, 3, 5, wild=0.0, motion=synthetic.Motion(expression, angles))
+    assert torch.equal(clip.expression, expression) and torch.equal(clip.angles, angles)
+    assert torch.equal(clip.light[0], clip.light[2])
+    shorter = renderer.sample_clips(1, 2, 5, wild=0.0, motion=synthetic.Motion(expression[:2], angles[:2]))
+    assert torch.allclose(shorter.clean, clip.clean[:2], atol=1e-5)
+    opened = clip.landmarks[:, 57, 1] - clip.landmarks[:, 51, 1]  # lower lip to upper
+    assert opened[1] > opened[0] + 4

@@ -34,3 +34,16 @@ def test_report_as_text_and_json(tmp_path):
     assert report["learnt"].result == 35
     with pytest.raises(KeyError):
         report["unknown"]
+
+
+def test_more_columns_than_one_baseline(tmp_path):
+    report = Report("A title", "", "nothing moves")
+    report.add("similarity", 0.9, 0.5, "", 10, {"paper": 0.78, "warp": 0.7})
+    report.add("distance", 2.0, 5.0, "px", 10, {"warp": 3.0})
+    lines = [line.split() for line in str(report).splitlines()]
+    assert lines[1] == ["result", "baseline", "paper", "warp", "samples"]
+    assert lines[2] == ["similarity", "0.9", "0.5", "0.78", "0.7", "10"]
+    assert lines[3] == ["distance", "2", "px", "5", "px", "-", "3", "px", "10"]
+    report.save(tmp_path / "report.json")
+    table = evaluation_table(json.loads((tmp_path / "report.json").read_text()), "report")
+    assert table["columns"] == ["figure", "result", "baseline", "paper", "warp", "unit", "samples"]

@@ -1,0 +1,126 @@
+"""DCNet and its conditions: shapes, kinds, what the layers copy, files."""
+
+import pytest
+import torch
+
+from lirec.geometry import euler_to_matrix, intrinsics
+from lirec.geometry.view_synthesis import HeadView
+from lirec.models.conditions import ConditionRenderer
+from lirec.models.dc_net import CONDITIONS, LAYERS, DCNet
+from lirec.models.weights import load_model, save_model
+
+SIZE = 32
+
+
+def head(model, yaw=(0.0, 0.0), **expression):
+    """Two heads a metre away."""
+    weights = torch.zeros(2, 51)
+    for name, value in expression.items():
+        weights[:, model.expression_names.index(name)] = value
+    angles = torch.zeros(2, 3)
+    angles[:, 1] = torch.tensor(yaw)
+    return HeadView(
+        model(torch.zeros(2, 80), weights),
+        euler_to_matrix(angles),
+        torch.tensor([[0.0, 0.0, 1.0]]).expand(2, 3),
+        intrinsics(torch.full((2,), 3.0), torch.tensor([0.5, 0.5])),
+    )
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def renderer(morphable_model):
+    return ConditionRenderer(morphable_model, SIZE)
+
+
+@pytest.fixture(scope="module")
+def source(renderer, photo, morphable_model):
+    return renderer.source(photo, head(morphable_model))
+
+
+@pytest.fixture(scope="module")
+def driven(renderer, source, morphable_model):
+    return renderer.driven(source, head(morphable_model, (0.3, -0.2), jawOpen=0.8))
+
+
+def network(**settings):
+    torch.manual_seed(0)
+    return DCNet(image_size=SIZE, width=8, **settings).eval()
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_painted_output_for_every_condition(condition, source, driven):
+    output = network(output="rgb", condition=condition)(source, driven)
+    assert output.image.shape == (2, 3, SIZE, SIZE) and output.weights is None
+
+
+def test_layers_are_blended_at_the_resolution_of_the_photo(source, driven):
+    net = network()
+    output = net(source, driven)
+    assert output.image.shape == (2, 3, 64, 64) and output.generated.shape == (2, 3, SIZE, SIZE)
+    assert output.weights.shape == (2, len(LAYERS), 64, 64)
+    torch.testing.assert_close(output.weights.sum(1), torch.ones(2, 64, 64))
+    features = net.encode(source)
+    torch.testing.assert_close(net(source, driven, features).image, output.image)
+
+
+def test_one_source_serves_many_driven_frames(renderer, photo, morphable_model):
+    both = head(morphable_model)
+    one = HeadView(**{name: value[:1] for name, value in vars(both).items()})
+    source = renderer.source(photo[:1], one)
+    net, target = network(), head(morphable_model, (0.3, -0.2))
+    many = net(source, renderer.driven(source, target)).image
+    for row in range(2):
+        single = HeadView(**{name: value[row : row + 1] for name, value in vars(target).items()})
+        torch.testing.assert_close(net(source, renderer.driven(source, single)).image[0], many[row], atol=1e-4, rtol=0)
+
+
+def test_gradients_reach_every_weight(source, driven):
+    net = network()
+    net(source, driven).image.sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+def test_a_source_driven_by_itself_is_found_where_it_is(renderer, source, morphable_model):
+    surface = renderer.driven(source, head(morphable_model)).fine
+    seen = surface.mask[0, 0].bool()
+    moved = surface.correspondence.grid[0][seen]
+    y, x = seen.nonzero(as_tuple=True)
+    torch.testing.assert_close(moved, torch.stack((x + 0.5, y + 0.5), 1) * (2 / 64) - 1, atol=2e-3, rtol=0)
+    inner = surface.mouth + surface.eyes
+    assert surface.correspondence.visible[surface.mask.bool() & ~inner.bool()].mean() > 0.95
+
+
+def test_an_open_mouth_shows_what_the_source_never_saw(driven):
+    surface = driven.fine
+    assert surface.mouth.flatten(1).sum(1).min() > 10
+    assert (surface.correspondence.visible * surface.mouth).sum() < 0.2 * surface.mouth.sum()
+
+
+def test_light_is_that_of_the_pictures(renderer, morphable_model):
+    """A head that is dark on its right side gets a light map that is."""
+    ramp = torch.linspace(0.1, 0.9, 64).expand(2, 3, 64, 64).contiguous()
+    light = renderer.source(ramp, head(morphable_model)).light[0, 0]
+    seen = light > 0
+    columns = (light * seen).sum(0) / seen.sum(0).clamp_min(1)
+    held = torch.nonzero(seen.sum(0) > 5)[:, 0]
+    assert columns[held[-3]] > columns[held[2]] + 0.2
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="output"):
+        network(output="paint")
+    with pytest.raises(ValueError, match="no warped image"):
+        network(condition="no_warp")
+
+
+def test_saved_and_loaded(tmp_path, source, driven):
+    net = network()
+    save_model(net.half(), tmp_path / "dc_net")
+    again = load_model(DCNet, tmp_path / "dc_net")
+    torch.testing.assert_close(again(source, driven).image, net.float()(source, driven).image)
+    assert again.config.width == 8

@@ -1,0 +1,79 @@
+"""ETNet: sizes, files, and where in a crop it looks."""
+
+import pytest
+import torch
+
+from lirec.models.et_net import ETNet
+from lirec.models.layers import PointMaps
+from lirec.models.weights import load_model, save_model
+
+TINY = {"image_size": 32, "depths": (1, 1, 1, 1), "hidden_sizes": (8, 8, 16, 16), "embedding_size": 8}
+
+
+def network(**settings):
+    torch.manual_seed(0)
+    return ETNet(**TINY, **settings).eval()
+
+
+@pytest.mark.parametrize("settings", [{}, {"head_width": 24}, {"place_channels": (2, 4, 8), "head_width": 24}])
+def test_shapes(settings):
+    net = network(**settings)
+    output = net(torch.rand(3, 3, 32, 32))
+    assert output.expression.shape == (3, 51)
+    assert output.features.shape == (3, net.backbone.count)
+    assert output.expression.abs().max() < 0.5  # untrained: hardly any expression
+
+
+def test_paper_defaults():
+    with torch.device("meta"):
+        network = ETNet()
+    count = sum(p.numel() for p in network.backbone.parameters())
+    assert network.config.image_size == 224 and 21.0e6 < count < 21.6e6  # ResNet-34 without its classifier
+
+
+def test_places_are_kept():
+    """4 x 4 places of the second stage, 2 x 2 of the third, one of the last."""
+    assert network(place_channels=(2, 4, 8), head_width=24).backbone.hidden.in_features == 2 * 16 + 4 * 4 + 8
+    assert network(head_width=24).backbone.hidden.in_features == 16
+
+
+def test_points_are_the_means_of_their_maps():
+    maps = PointMaps((4, 8), count=2, width=8)
+    with torch.no_grad():
+        maps.to_maps.weight.zero_()
+        maps.to_maps.bias.zero_()
+    stages = [torch.rand(1, 4, 8, 8), torch.rand(1, 8, 4, 4)]
+    torch.testing.assert_close(maps(stages), torch.zeros(1, 2, 2))  # flat maps: the middle
+    maps.to_maps = torch.nn.Identity()
+    heat = torch.zeros(1, 2, 8, 8)
+    heat[0, 0, 1, 6] = heat[0, 1, 4, 2] = 50.0
+    maps.lateral = torch.nn.ModuleList([torch.nn.Identity(), torch.nn.Conv2d(8, 2, 1)])
+    torch.nn.init.zeros_(maps.lateral[1].weight), torch.nn.init.zeros_(maps.lateral[1].bias)
+    maps.smooth = torch.nn.Identity()
+    found = maps([heat, stages[1]])
+    torch.testing.assert_close(found[0], torch.tensor([[6.5, 1.5], [2.5, 4.5]]) / 8 - 0.5)
+
+
+def test_found_points_have_a_say():
+    net = network(place_channels=(2, 4, 8), head_width=24, point_count=5)
+    output = net(torch.rand(3, 3, 32, 32))
+    assert output.points.shape == (3, 5, 2) and output.points.abs().max() <= 0.5
+    output.expression.square().sum().backward()
+    assert net.backbone.points.to_maps.weight.grad.abs().sum() > 0
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="point_count"):
+        network(point_count=5)
+    with pytest.raises(ValueError, match="place_channels"):
+        network(place_channels=(2, 4))
+
+
+def test_saved_and_loaded(tmp_path):
+    net = network(place_channels=(2, 4, 8), head_width=24)
+    save_model(net.half(), tmp_path)
+    pictures = torch.rand(2, 3, 32, 32)
+    again = load_model(ETNet, tmp_path)
+    torch.testing.assert_close(again(pictures).expression, net.float()(pictures).expression)
+    save_model(again, tmp_path / "again")
+    assert str(tmp_path) not in (tmp_path / "again" / "config.json").read_text()  # no path of this machine
