@@ -11,7 +11,7 @@ import gradio as gr
 import spaces
 
 from app_reenactment import Sitter, connect_source, source_column, video_part
-from app_shared import HERE, KEPT_SECONDS, NO_PICTURE, landmark_pipeline, photo_input
+from app_shared import HERE, KEPT_SECONDS, NO_PICTURE, faces_of, landmark_pipeline, photo_input
 from lirec import LirecError
 
 if TYPE_CHECKING:
@@ -51,23 +51,22 @@ def landmark_tab() -> None:
             photo, picker = source_column(PREFIX)
         with gr.Column(scale=7, min_width=320), gr.Tabs():
             with gr.Tab("With a picture"):
-                draw, drawn = _picture_part(sitter)
+                drawn = _picture_part(photo, sitter)
             with gr.Tab("With a video"):
                 video_part(photo, sitter, Sitter, _video_options, by_landmarks=True, prefix=PREFIX)
 
     def seat(face: Face | None, path: str | None) -> dict:
         return {sitter: Sitter(face, path) if face else None, **dict.fromkeys(drawn, None)}
 
-    for event in connect_source(photo, picker, seat, [sitter, *drawn]):
-        event.then(**draw)
+    connect_source(photo, picker, seat, [sitter, *drawn])
 
 
 def _video_options() -> dict:
     return {"transform": gr.Checkbox(True, **TRANSFORM)}
 
 
-def _picture_part(sitter: gr.State) -> tuple[dict, list]:
-    """What draws the result (arguments of an event), and what is drawn."""
+def _picture_part(photo: gr.Image, sitter: gr.State) -> list:
+    """What is drawn of the face in the photo."""
     file = gr.State(time_to_live=KEPT_SECONDS)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=260):
@@ -110,12 +109,17 @@ def _picture_part(sitter: gr.State) -> tuple[dict, list]:
         return {slider: (made.source, made.crop), steps: made.steps(), result: made.image, download: kept.path,
                 file: kept}  # fmt: skip
 
-    def ask(chosen: Sitter | None, path: str | None) -> None:
-        if chosen is None or path is None:
-            gr.Warning(NO_PICTURE if chosen is None else NO_DRIVER)
+    def ask(source: str | None, path: str | None, chosen: Sitter | None) -> None:
+        if source is None or path is None:
+            gr.Warning(NO_PICTURE if source is None else NO_DRIVER)
+        elif chosen is None:
+            faces_of(source)  # says what is wrong with it
 
-    event = {"fn": draw, "inputs": [sitter, driving, transform], "outputs": drawn, "api_name": False,
-             "concurrency_limit": 2, "show_progress_on": slider}  # fmt: skip
-    gr.on([driving.change, transform.input], trigger_mode="always_last", **event)
-    start.click(ask, [sitter, driving], None, api_name=False, show_progress="hidden").then(**event)
-    return event, drawn
+    # One event for all that changes the result: of several, an older result could come last, or the newest not at all.
+    gr.on(
+        [sitter.change, driving.change, transform.input, start.click],
+        draw, [sitter, driving, transform], drawn, api_name=False, concurrency_limit=2, show_progress_on=slider,
+        trigger_mode="always_last",
+    )  # fmt: skip
+    start.click(ask, [photo, driving, sitter], None, api_name=False, show_progress="hidden")
+    return drawn

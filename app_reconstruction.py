@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import tempfile
 import threading
 import zipfile
@@ -45,6 +46,7 @@ STYLES = [TEXTURED, CLAY, IDENTITY, EXPRESSION, ALBEDO]
 NETWORKS = {"RecAugNet": True, "RecNet": False}  # whether ETNet gives the expressions
 COMPARED = 320  # px
 MESH_TEXTURE = 1024  # texels
+VIEWER_FILES = 3  # written in turn: Gradio may still be reading one when the next is made
 NO_VIDEO = "There is no video yet: upload one, record one, or click on an example."
 
 
@@ -88,6 +90,7 @@ class FaceFiles:
         self._lock = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="lirec-", ignore_cleanup_errors=True)
         self._path = Path(self._folder.name)
+        self._views = itertools.cycle(self._path / f"view{i}.glb" for i in range(VIEWER_FILES))
         mesh = face.mesh(MESH_TEXTURE)
         self._meshes = {TEXTURED: mesh}
         for ending in ("glb", "obj", "ply"):
@@ -113,7 +116,7 @@ class FaceFiles:
                 return None
             mesh = self._mesh(style)
             mesh = replace(mesh, morph_weights=[weights[name] for name in mesh.morph_names])
-            path = export_mesh(self._path / "view.glb", mesh, unlit=style == TEXTURED)
+            path = export_mesh(next(self._views), mesh, unlit=style == TEXTURED)
             self._drawn = style, weights
         return str(path)
 
@@ -192,6 +195,7 @@ def reconstruction_tab() -> None:
 
 def _photo_part() -> None:
     faces, folder = (gr.State(time_to_live=KEPT_SECONDS) for _ in range(2))
+    resets = gr.State(0)
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=320):
             photo = photo_input(label="Photo", height=400, elem_id="photo")
@@ -267,8 +271,8 @@ def _photo_part() -> None:
     def redraw(files: FaceFiles | None, style: str, *weights: float):
         return (files and files.view(style, weights)) or gr.skip()
 
-    def back(files: FaceFiles | None) -> list:
-        return list(files.own.values()) if files else [0.0] * len(sliders)
+    def back(files: FaceFiles | None, count: int) -> list:
+        return [count + 1, *(files.own.values() if files else [0.0] * len(sliders))]
 
     def compare(files: FaceFiles | None):
         return side_by_side(files.face) if files else gr.skip()
@@ -278,10 +282,13 @@ def _photo_part() -> None:
     start.click(reconstruct, [photo, style], api_name="reconstruct", **every)
     photo.change(reconstruct_new, [photo, style], api_name=False, trigger_mode="always_last", **every)
     picker.select(choose, [faces, style], api_name=False, **every)
-    drawing = {"fn": redraw, "inputs": [folder, style, *sliders], "outputs": viewer, "api_name": False,
-               "show_progress": "hidden"}  # fmt: skip
-    gr.on([style.change, *(slider.input for slider in sliders)], trigger_mode="always_last", **drawing)
-    reset.click(back, folder, sliders, api_name=False, show_progress="hidden").then(**drawing)
+    # One event for all that changes the mesh: of several, an older mesh could come last, or the newest not at all.
+    # Another face comes with its mesh, which is drawn anew only if a slider was moved meanwhile.
+    gr.on(
+        [folder.change, resets.change, style.change, *(slider.input for slider in sliders)],
+        redraw, [folder, style, *sliders], viewer, api_name=False, show_progress="hidden", trigger_mode="always_last",
+    )  # fmt: skip
+    reset.click(back, [folder, resets], [resets, *sliders], api_name=False, show_progress="hidden")
     comparing.expand(compare, folder, comparison, api_name=False)
 
 

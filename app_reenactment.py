@@ -122,16 +122,13 @@ def source_column(prefix: str = "") -> tuple[gr.Image, gr.Gallery]:
 
 def connect_source(
     photo: gr.Image, picker: gr.Gallery, seat: Callable[[Face | None, str | None], dict], outputs: list
-) -> tuple:
+) -> None:
     """
     Look for faces in every new photo.
 
     Args:
         photo, picker: of `source_column`.
         seat: what becomes of the `outputs` when a face of a photo is chosen, or there is none.
-
-    Returns:
-        The events after which another face may be chosen.
     """
     found = gr.State(time_to_live=KEPT_SECONDS)
 
@@ -143,10 +140,8 @@ def connect_source(
         return seat(faces[event.index], path) if faces else {found: gr.skip()}
 
     every = {"outputs": [found, picker, *outputs], "api_name": False}
-    looked = photo.change(
-        look, photo, **every, trigger_mode="always_last", show_progress_on=photo, concurrency_limit=2
-    )
-    return looked, picker.select(choose, [found, photo], **every, show_progress="hidden")
+    photo.change(look, photo, **every, trigger_mode="always_last", show_progress_on=photo, concurrency_limit=2)
+    picker.select(choose, [found, photo], **every, show_progress="hidden")
 
 
 # A video --------------------------------------------------------------------------------------------------------------

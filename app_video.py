@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import tempfile
 import threading
 from dataclasses import replace
@@ -35,6 +36,7 @@ HEAD_SLIDERS = {  # label, least, most
 }
 SLIDERS = [*HEAD_SLIDERS, *EXPRESSIONS]
 MESH_TEXTURE = 512  # texels of the mesh beside the sliders
+MESH_FILES = 3  # written in turn: Gradio may still be reading one when the next is drawn
 CLOSE_UP = 640  # px
 
 
@@ -67,15 +69,23 @@ class EditedSitter(Sitter):
         own = dict.fromkeys(HEAD_SLIDERS, 0.0) | dict(zip(("gaze_x", "gaze_y"), gaze, strict=True))
         own |= dict(zip(face.expression_names, map(float, face.expression), strict=True))
         self.own = {name: round(own[name], 2 if name in face.expression_names else 0) for name in SLIDERS}
+        self.key = f"{photo} {[round(float(edge)) for edge in face.box]}"  # the same for the same face of a photo
         self._portrait = self._mesh = self._drawn = None
         self._lock = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="lirec-", ignore_cleanup_errors=True)
+        folders = [Path(self._folder.name) / str(i) for i in range(MESH_FILES)]
+        for folder in folders:
+            folder.mkdir()
+        self._paths = itertools.cycle(folder / "face.glb" for folder in folders)
 
-    def edit(self, values: dict[str, float], whole: bool) -> tuple[np.ndarray, str] | None:
+    def edit(self, values: dict[str, float], whole: bool, key: str | None) -> tuple[np.ndarray, str] | None:
         """The photo, or its part round the head, and the path of the mesh, with values that are not the photo's own.
 
-        None when that is what the last call drew: Gradio's viewer stays empty when the same mesh comes twice.
+        None when the values are not meant for the face of this key, or when that is what the last call drew: Gradio's
+        viewer stays empty when the same mesh comes twice.
         """
+        if key != self.key:
+            return None
         with self._lock:
             if (values, whole) == self._drawn:
                 return None
@@ -97,8 +107,7 @@ class EditedSitter(Sitter):
             morph_targets=self._mesh.morph_targets @ turn,
             morph_weights=face.expression,
         )
-        path = Path(self._folder.name) / "face.glb"
-        export_mesh(path, mesh, unlit=True)
+        path = export_mesh(next(self._paths), mesh, unlit=True)
         return image if whole else replace(self.face, image=image).close_up(CLOSE_UP).image, str(path)
 
 
@@ -116,19 +125,18 @@ def reenactment_tab() -> None:
             with gr.Tab("With a video", id="video") as by_video:
                 video_part(photo, sitter, EditedSitter, _video_options)
             with gr.Tab("With sliders", id="sliders") as by_sliders:
-                draw, sliders, edited = _slider_part(sitter, editing)
+                whose, sliders, edited = _slider_part(sitter, editing)
 
     def seat(face: Face | None, path: str | None) -> dict:
         """Another face: its own values on the sliders, and nothing drawn of it yet."""
         chosen = EditedSitter(face, path) if face else None
         own = chosen.own if chosen else dict.fromkeys(SLIDERS, 0.0)
         values = {slider: gr.update(value=own[name]) for name, slider in sliders.items()}
-        return {sitter: chosen, **values, **dict.fromkeys(edited, None)}
+        return {sitter: chosen, whose: chosen and chosen.key, **values, **dict.fromkeys(edited, None)}
 
-    for event in connect_source(photo, picker, seat, [sitter, *sliders.values(), *edited]):
-        event.then(**draw)
+    connect_source(photo, picker, seat, [sitter, whose, *sliders.values(), *edited])
     by_video.select(lambda: False, None, editing, api_name=False, show_progress="hidden")
-    by_sliders.select(lambda: True, None, editing, api_name=False, show_progress="hidden").then(**draw)
+    by_sliders.select(lambda: True, None, editing, api_name=False, show_progress="hidden")
 
 
 def _video_options() -> dict:
@@ -145,8 +153,11 @@ def _video_options() -> dict:
     }
 
 
-def _slider_part(sitter: gr.State, editing: gr.State) -> tuple[dict, dict[str, gr.Slider], list]:
-    """What draws the face as the sliders say (arguments of an event), the sliders by name, and what is drawn."""
+def _slider_part(sitter: gr.State, editing: gr.State) -> tuple[gr.Textbox, dict[str, gr.Slider], list]:
+    """The key of the face whose values the sliders have, the sliders by name, and what is drawn as they say."""
+    # Beside the sliders in the browser, which learns of another face later than the sitter here is another.
+    whose = gr.Textbox(visible=False)
+    resets = gr.State(0)
     with gr.Row():
         image = gr.Image(
             label="Photo", format="png", height=380, min_width=260, interactive=False,
@@ -166,22 +177,26 @@ def _slider_part(sitter: gr.State, editing: gr.State) -> tuple[dict, dict[str, g
                 )
         sliders |= expression_sliders("slider-")
 
-    def draw(chosen: EditedSitter | None, in_view: bool, frame: str, *values: float) -> dict:
+    def draw(chosen: EditedSitter | None, in_view: bool, key: str | None, frame: str, *values: float) -> dict:
         if chosen is None or not in_view:
             return {image: gr.skip()}
         try:
-            drawn = chosen.edit(dict(zip(sliders, values, strict=True)), frame == WHOLE)
+            drawn = chosen.edit(dict(zip(sliders, values, strict=True)), frame == WHOLE, key)
         except LirecError as error:
             gr.Warning(html.escape(str(error)))
             drawn = None
         return {image: gr.skip()} if drawn is None else dict(zip(outputs, (*drawn, drawn[1]), strict=True))
 
-    def back(chosen: EditedSitter | None) -> list:
-        return [chosen.own[name] if chosen else 0 for name in sliders]
+    def back(chosen: EditedSitter | None, count: int) -> list:
+        return [count + 1, *(chosen.own[name] if chosen else 0 for name in sliders)]
 
     outputs = [image, mesh, download]
-    event = {"fn": draw, "inputs": [sitter, editing, frame, *sliders.values()], "outputs": outputs,
-             "api_name": False, "concurrency_limit": 2, "show_progress_on": image}  # fmt: skip
-    gr.on([frame.input, *(slider.input for slider in sliders.values())], trigger_mode="always_last", **event)
-    reset.click(back, sitter, list(sliders.values()), api_name=False, show_progress="hidden").then(**event)
-    return event, sliders, outputs
+    # One event for all that changes the picture: of several, an older picture could come last, or the newest not at
+    # all. A state's change comes when the sliders that were set with it are set.
+    gr.on(
+        [sitter.change, editing.change, resets.change, frame.input, *(slider.input for slider in sliders.values())],
+        draw, [sitter, editing, whose, frame, *sliders.values()], outputs, api_name=False, concurrency_limit=2,
+        show_progress_on=image, trigger_mode="always_last",
+    )  # fmt: skip
+    reset.click(back, [sitter, resets], [resets, *sliders.values()], api_name=False, show_progress="hidden")
+    return whose, sliders, outputs

@@ -56,6 +56,7 @@ def test_result_and_steps(moved):
     moved.locator("#landmark-steps img").nth(4).wait_for()
     text = moved.inner_text("#landmark-steps")
     assert moved.locator("#landmark-steps img").count() >= 5 and "transformed" in text and "rotated" in text
+    moved.locator("#landmark-slider img").nth(1).wait_for()
     assert moved.locator("#landmark-slider img").count() == 2
 
 
@@ -71,7 +72,6 @@ def test_without_a_photo_or_a_driver(page):
     message(page, "There is no picture yet")
     upload(page, PHOTO, "#landmark-source")
     page.wait_for_selector("#landmark-source img")
-    page.wait_for_timeout(3000)
     page.click("#landmark-start")
     message(page, "There is no driving picture yet")
 

@@ -81,7 +81,10 @@ def test_parts_sliders_and_networks(page):
     slider.wait_for()
     assert float(page.locator("#mesh-mouthSmileLeft input[type=number]").input_value()) > 0.2  # she smiles
     slider.fill("1")
-    still(page, unlike=expression)
+    opened = still(page, unlike=expression)
+    page.click("#mesh-reset")
+    assert np.abs(still(page, unlike=opened) - expression).mean() < 0.1
+    assert float(slider.input_value()) < 0.5
 
     page.get_by_role("button", name="RecNet and RecAugNet").click()
     pictures = page.locator("#comparison img")

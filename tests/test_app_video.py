@@ -202,14 +202,13 @@ def test_sliders_move_photo_and_mesh(page, tmp_path):
     page.get_by_role("tab", name="With sliders").click()
     page.wait_for_selector("#edited-mesh canvas", timeout=LONG)
     picture, glb = edited(page, tmp_path)
-    smile = page.locator("#slider-mouthSmileLeft input[type=number]").input_value()
-    assert float(smile) > 0.2  # she smiles
+    smile = float(page.locator("#slider-mouthSmileLeft input[type=number]").input_value())
+    assert smile > 0.2  # she smiles
+    assert weights(glb)["mouthSmileLeft"] == pytest.approx(smile, abs=0.02)
 
     opened_picture, opened = move(page, tmp_path, "jawOpen", 0.9, picture)
-    weights = dict(zip(glb.meshes[0].extras["targetNames"], opened.meshes[0].weights, strict=True))
-    assert weights["jawOpen"] == pytest.approx(0.9) and weights["mouthSmileLeft"] == pytest.approx(
-        float(smile), abs=0.02
-    )
+    assert weights(opened)["jawOpen"] == pytest.approx(0.9)
+    assert weights(opened)["mouthSmileLeft"] == pytest.approx(smile, abs=0.02)
     change = np.abs(opened_picture - picture).mean(2)
     half = len(change) // 2
     assert change[half:].max() > 60 and change[half:].mean() > 2 * change[: half // 2].mean()
@@ -227,9 +226,27 @@ def test_sliders_move_photo_and_mesh(page, tmp_path):
 
 def test_the_same_is_not_drawn_twice():
     sitter = EditedSitter(faces_of(str(PHOTO))[0], str(PHOTO))
-    assert sitter.edit(sitter.own, whole=False) is not None
-    assert sitter.edit(dict(sitter.own), whole=False) is None
-    assert sitter.edit(sitter.own | {"jawOpen": 0.9}, whole=False) is not None
+    assert sitter.edit(sitter.own, False, sitter.key) is not None
+    assert sitter.edit(dict(sitter.own), False, sitter.key) is None
+    assert sitter.edit(sitter.own | {"jawOpen": 0.9}, False, sitter.key) is not None
+
+
+def test_values_of_another_face_are_not_drawn():
+    """The sliders in the browser may still have them when the next face is chosen."""
+    photo = str(EXAMPLES / "rendered_four.jpg")
+    first, second = (EditedSitter(face, photo) for face in faces_of(photo)[:2])
+    assert first.key != second.key == EditedSitter(second.face, photo).key
+    assert second.edit(first.own, False, first.key) is None
+    assert second.edit(dict.fromkeys(SLIDERS, 0.0), False, None) is None  # of no face
+    assert second.edit(second.own, False, second.key) is not None
+
+
+def test_a_mesh_is_not_written_over_while_it_is_sent():
+    sitter = EditedSitter(faces_of(str(PHOTO))[0], str(PHOTO))
+    _, first = sitter.edit(sitter.own, False, sitter.key)
+    _, second = sitter.edit(sitter.own | {"jawOpen": 0.9}, False, sitter.key)
+    opened = [weights(pygltflib.GLTF2().load(path))["jawOpen"] for path in (first, second)]
+    assert opened == pytest.approx([sitter.own["jawOpen"], 0.9], abs=0.02)
 
 
 def edited(page, tmp_path):
@@ -239,6 +256,11 @@ def edited(page, tmp_path):
     (tmp_path / "edited.png").write_bytes(page.request.get(address).body())
     (tmp_path / "edited.glb").write_bytes(download(page, "edited"))
     return load_image(tmp_path / "edited.png").astype(np.float32), pygltflib.GLTF2().load(tmp_path / "edited.glb")
+
+
+def weights(glb):
+    """The weights of the expressions, by name."""
+    return dict(zip(glb.meshes[0].extras["targetNames"], glb.meshes[0].weights, strict=True))
 
 
 def move(page, tmp_path, name, value, before):
