@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lirec.errors import LirecError
-from lirec.processing.video import VideoWriter, open_video
+from lirec.processing.video import MAX_SIDE, VideoWriter, check_unread, open_video
 
 HEIGHT = 640  # px at most
 
@@ -31,10 +30,10 @@ def side_by_side(left: str | os.PathLike, right: str | os.PathLike, output: str 
         LirecError: a video cannot be read, or the output not be written.
     """
     output = Path(output)
-    if any(output.exists() and output.samefile(path) for path in (left, right) if Path(path).exists()):
-        raise LirecError(f"{output} is read and written at once: give the output another name.")
+    check_unread(output, left, right)
     with open_video(left) as one, open_video(right) as other:
-        height = min(other.size[1], HEIGHT)
+        breadth = sum(width / tall for width, tall in (one.size, other.size))
+        height = max(min(other.size[1], HEIGHT, int(MAX_SIDE / breadth)), 1)
         sizes = [(max(round(width * height / tall), 1), height) for width, tall in (one.size, other.size)]
         total = sum(width for width, _ in sizes), height
         with VideoWriter(output, total, other.frame_rate, right if other.has_audio else None) as writer:

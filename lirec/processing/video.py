@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import struct
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 import av
@@ -26,6 +27,7 @@ TICKS = 90_000  # time stamps a second in what is written: every common frame ra
 COPIED_SOUND = ("aac", "mp3")  # what every browser plays in an MP4; other sound is encoded anew
 
 PICTURE_FORMATS = ("GIF", "WEBP", "PNG", "JPEG", "BMP", "TIFF")
+PICTURE_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)  # as Pillow reports it
 # Playlists and scripts, which can name other files and addresses, are not among them.
 CONTAINERS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,mxf,dv,rm,nut,ivf,h264,hevc,av1,obu,"
@@ -117,6 +119,15 @@ def open_video(path: str | os.PathLike) -> Video:
     """
     path = _existing(path)
     return _Animation(path) if _is_picture(path) else _Film(path)
+
+
+def check_unread(output: str | os.PathLike, *read: str | os.PathLike) -> None:
+    """
+    Raises:
+        LirecError: the output is one of the files that are read.
+    """
+    if os.path.exists(output) and any(os.path.exists(path) and os.path.samefile(output, path) for path in read):
+        raise LirecError(f"{output} is read and written at once: give the output another name.")
 
 
 class _Film(Video):
@@ -212,23 +223,25 @@ class _Animation(Video):
         self.size = first.shape[1], first.shape[0]
         self._times = [0.0]
         with Image.open(path, formats=PICTURE_FORMATS) as image:
-            # The pages of a TIFF and the views of an MPO are no animation.
-            self.frame_count = image.n_frames if image.format in ("GIF", "WEBP", "PNG") else 1
             try:
-                for index in range(self.frame_count):
+                # The pages of a TIFF and the views of an MPO are no animation.
+                self.frame_count = image.n_frames if image.format in ("GIF", "WEBP", "PNG") else 1
+            except PICTURE_DAMAGE:
+                self.frame_count = None
+            try:
+                for index in itertools.count() if self.frame_count is None else range(self.frame_count):
                     image.seek(index)
                     image.load()
                     milliseconds = image.info.get("duration", 0)
                     # Browsers show frames without a duration for a tenth of a second too.
                     self._times.append(self._times[-1] + (milliseconds / 1000 if milliseconds > 10 else 0.1))
-            except (OSError, SyntaxError, ValueError, EOFError):
-                pass
-        count = len(self._times) - 1
+            except PICTURE_DAMAGE:
+                self.frame_count = self.frame_count or len(self._times)  # with the damaged one
         if self.frame_count == 1:
             self.frame_rate, self.duration = DEFAULT_RATE, float(1 / DEFAULT_RATE)
         else:
             self.duration = self._times[-1]
-            self.frame_rate = Fraction(count / self.duration).limit_denominator(1000)
+            self.frame_rate = Fraction((len(self._times) - 1) / self.duration).limit_denominator(1000)
 
     def _read(self) -> Iterator[Frame]:
         with Image.open(self.path, formats=PICTURE_FORMATS) as image:
@@ -276,8 +289,7 @@ class VideoWriter:
             raise LirecError(f"A video needs a size and a frame rate above 0, not {self.size} at {frame_rate}.")
         if audio_from is not None:
             audio_from = _existing(audio_from)
-            if self.path.exists() and self.path.samefile(audio_from):
-                raise LirecError(f"{self.path} is read and written at once: give the output another name.")
+            check_unread(self.path, audio_from)
         self._frame_rate = Fraction(frame_rate).limit_denominator(100_000)
         self._tick, self._sound, self._reformatter = -1, None, VideoReformatter()
         try:
@@ -326,7 +338,7 @@ class VideoWriter:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame = self._reformatter.reformat(frame, format="yuv420p", dst_colorspace=Colorspace.ITU709)
         frame.pts, frame.time_base, frame.duration = tick, Fraction(1, TICKS), step
-        self._mux(self._stream.encode(frame))
+        self._mux(self._encode(frame))
         self._tick = tick
         self.frame_count += 1
         self._mux_sound(tick / TICKS)
@@ -337,7 +349,7 @@ class VideoWriter:
             return
         try:
             if self.frame_count:
-                self._mux(self._stream.encode())
+                self._mux(self._encode(None))
                 self._mux_sound(self._tick / TICKS + float(1 / self._frame_rate))
         finally:
             container, self._container = self._container, None
@@ -360,6 +372,13 @@ class VideoWriter:
     def _mux_sound(self, until: float) -> None:
         if self._sound is not None:
             self._mux(self._sound.packets(until))
+
+    def _encode(self, frame: av.VideoFrame | None) -> list[av.Packet]:
+        try:
+            return self._stream.encode(frame)
+        except (av.FFmpegError, OSError) as error:
+            width, height = self.size
+            raise LirecError(f"A video of {width} x {height} px cannot be encoded: make it smaller.") from error
 
     def _mux(self, packets) -> None:
         try:
@@ -490,7 +509,7 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 1, 0, 0, 1
-    a, b, _, c, d = (int(value) for value in islice(np.frombuffer(data, np.int32), 5))
+    a, b, _, c, d = (int(value) for value in itertools.islice(np.frombuffer(data, np.int32), 5))
     return a, b, c, d
 
 

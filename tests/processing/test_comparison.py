@@ -51,6 +51,12 @@ def test_large_videos_are_made_smaller(tmp_path):
     assert open_video(side_by_side(left, right, tmp_path / "both.mp4")).size == (640 + 320, 640)
 
 
+def test_wide_videos_are_made_smaller(tmp_path):
+    left = film(tmp_path / "left.mp4", (2000, 50), (0, 90, 0), [0])
+    right = film(tmp_path / "right.mp4", (320, 640), (0, 0, 90), [0])
+    assert 4000 < open_video(side_by_side(left, right, tmp_path / "both.mp4")).size[0] <= 4096
+
+
 def test_what_is_read_is_not_written(tmp_path):
     left, right = (film(tmp_path / name, (32, 32), 9, [0]) for name in ("left.mp4", "right.mp4"))
     before = right.read_bytes()

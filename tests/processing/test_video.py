@@ -204,6 +204,18 @@ def test_animations_and_pictures(tmp_path):
     assert still.size == (48, 64) and [frame.time for frame in still] == [0] and still.frame_count == 1
 
 
+def test_a_cut_animation_gives_what_it_has(tmp_path):
+    images = [Image.fromarray(picture(index)) for index in range(3)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=100)
+    data = (tmp_path / "a.gif").read_bytes()
+    last = data.rindex(b"!\xf9\x04")  # the control block of the last picture
+    for length in range(last + 1, len(data) - 2, 3):
+        (tmp_path / "a.gif").write_bytes(data[:length])
+        video = open_video(tmp_path / "a.gif")
+        assert [frame.time for frame in video] == pytest.approx([0, 0.1]), length
+        assert video.frame_count in (2, 3) and video.truncated == (video.frame_count == 3)
+
+
 def test_bad_files_give_a_sentence(tmp_path):
     (tmp_path / "text.mp4").write_text("this is no video\n" * 200)
     (tmp_path / "empty.mp4").write_bytes(b"")
@@ -397,6 +409,12 @@ def test_what_cannot_be_written_gives_a_sentence(tmp_path):
         for image in (picture(0, 48, 64), picture().astype(np.float32)):
             with pytest.raises(LirecError, match="takes pictures"):
                 writer.write(image)
+
+
+def test_a_size_that_cannot_be_encoded_gives_a_sentence(tmp_path):
+    with pytest.raises(LirecError, match="25600 x 2 px cannot be encoded: make it smaller"):
+        write(tmp_path / "a.mp4", 1, (25600, 2))
+    assert not (tmp_path / "a.mp4").exists()
 
 
 def test_memory_does_not_grow_with_length(tmp_path):
