@@ -28,13 +28,14 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, send_to_device, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, broadcast, send_to_device, set_seed
 from huggingface_hub import HfApi, get_token
 from PIL import Image
 from torch import Tensor, nn
@@ -76,7 +77,6 @@ def parser(description: str, network: str) -> argparse.ArgumentParser:
     add("--mixed-precision", choices=("no", "bf16"), default="no")
     add("--channels-last", action="store_true", help="memory format of the networks")
     add("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
-    add("--workers", type=int, default=0, help="processes that load data")
     add("--validation-every", type=int, default=1000, metavar="STEPS")
     add("--checkpoint-every", type=int, default=1000, metavar="STEPS")
     add("--push_to_hub", action="store_true", help="upload the exported weights after each validation")
@@ -94,7 +94,8 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -
     """Parse a command line. A preset sets defaults; its `[model]` table becomes `options.model`.
 
     Raises:
-        LirecError: the preset is missing or wrong, no budget is given, or there is no login to push with.
+        LirecError: the preset is missing or wrong, no budget is given, a number is not above 0, or there is no login
+            to push with.
     """
     preset = parser.parse_known_args(arguments)[0].preset
     if preset:
@@ -102,6 +103,10 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -
     options = parser.parse_args(arguments)
     if options.steps is None and options.minutes is None:
         raise LirecError("Say how long to train: --steps, --minutes or a --preset that has one of them.")
+    for name in ("steps", "minutes", "batch_size", "validation_every", "checkpoint_every"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise LirecError(f"--{name.replace('_', '-')} must be more than 0.")
     if options.push_to_hub and not options.hub_model_id:
         raise LirecError("--push_to_hub needs --hub_model_id, the repository to push to.")
     if options.push_to_hub and not get_token():
@@ -117,6 +122,8 @@ def _read_preset(parser: argparse.ArgumentParser, preset: str) -> dict[str, Any]
     except FileNotFoundError as error:
         names = ", ".join(presets(network)) or "none"
         raise LirecError(f"There is no preset {preset}: {network} has {names}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise LirecError(f"The preset {path} cannot be read: give a text file of options.") from error
     except tomllib.TOMLDecodeError as error:
         raise LirecError(f"The preset {path} is not valid TOML: {error}.") from error
     values = {name.replace("-", "_"): value for name, value in values.items()}
@@ -138,12 +145,38 @@ def _read_preset(parser: argparse.ArgumentParser, preset: str) -> dict[str, Any]
     return values
 
 
+def build(network: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
+    """A network with random weights, of the settings in a preset's `[model]` table.
+
+    Raises:
+        LirecError: it has no such setting, or they do not go together.
+    """
+    try:
+        return network(**settings)
+    except (TypeError, ValueError) as error:
+        raise LirecError(f"These [model] settings give no {network.__name__}: {error}.") from error
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Within, these networks only pass gradients on."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.requires_grad_(True)
+
+
 def command(main: Callable[[], None]) -> None:
     """Run a script's `main`; bad input ends it with its sentence and status 1."""
     try:
         main()
     except LirecError as error:
         sys.exit(f"error: {error}")
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def learning_rate_factor(step: int, progress: float, warmup_steps: int, drop_every: float | None = None) -> float:
@@ -153,6 +186,28 @@ def learning_rate_factor(step: int, progress: float, warmup_steps: int, drop_eve
     if drop_every:
         return rise * 0.1 ** int(progress / drop_every + 1e-9)
     return rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def find_checkpoint(output: Path) -> Path | None:
+    """The last whole checkpoint of the training in a folder."""
+    folders = (output / "checkpoint", output / "checkpoint.previous")
+    return next((folder for folder in folders if (folder / "run.json").is_file()), None)
+
+
+def budget_spent(options: argparse.Namespace, step: int, seconds: float) -> float:
+    """Share, up to 1, of the steps or of the minutes, whichever is greater."""
+    by_steps = step / options.steps if options.steps is not None else 0.0
+    by_time = seconds / (60 * options.minutes) if options.minutes is not None else 0.0
+    return min(1.0, max(by_steps, by_time))
+
+
+def saved_progress(options: argparse.Namespace) -> float | None:
+    """How much of the budget the training in `--output` had spent at its last checkpoint; None when it has none."""
+    folder = find_checkpoint(options.output)
+    if folder is None:
+        return None
+    state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return budget_spent(options, state["step"], state["seconds"])
 
 
 class Run:
@@ -174,7 +229,9 @@ class Run:
 
     def __init__(self, options: argparse.Namespace):
         self.options = options
-        self.accelerator = Accelerator(cpu=options.cpu)
+        # Networks see a batch twice before a gradient; buffers that all processes share would change in between.
+        handlers = [DistributedDataParallelKwargs(broadcast_buffers=False)]
+        self.accelerator = Accelerator(cpu=options.cpu, kwargs_handlers=handlers)
         self.device = self.accelerator.device
         self.is_main = self.accelerator.is_main_process
         self.step = 0
@@ -186,7 +243,7 @@ class Run:
         self._counts: dict[str, int] = {}
         self._optimizers: list[torch.optim.Optimizer] = []
         self._validated_at = -1
-        self._bad_steps = 0
+        self._bad_steps: dict[str, int] = {}
         self._signal: int | None = None
         self._checkpoint = self._find_checkpoint()
         set_seed(options.seed, device_specific=True)
@@ -303,7 +360,6 @@ class Run:
         self._save_checkpoint()
         if self.is_main:
             self.writer.close()
-        self.accelerator.end_training()
 
     def autocast(self):
         """Context for the forward pass, by `--mixed-precision`; losses belong outside, on `.float()`."""
@@ -313,20 +369,23 @@ class Run:
     def optimize(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """One step of `optimizer` along the (clipped) gradient of `loss`.
 
-        A step whose gradient is not finite is left out; many in a row end the training with a `LirecError`.
+        A step whose gradient is not finite is left out; many of one optimizer in a row end the training with a
+        `LirecError`.
         """
         optimizer.zero_grad()
         self.accelerator.backward(loss)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = self.accelerator.clip_grad_norm_(parameters, self.options.clip)
+        number = self._optimizers.index(optimizer)
+        name = f"gradient_norm_{number + 1}" if number else "gradient_norm"
         if torch.isfinite(norm):
-            self._bad_steps = 0
+            self._bad_steps[name] = 0
             optimizer.step()
         else:
-            self._bad_steps += 1
-            if self._bad_steps >= 20:
+            self._bad_steps[name] = self._bad_steps.get(name, 0) + 1
+            if self._bad_steps[name] >= 20:
                 raise LirecError("The loss is no longer a number: lower --learning-rate and --resume.")
-        self.log(gradient_norm=norm)
+        self.log(**{name: norm})
 
     # ------------------------------------------------------------------ what is written
 
@@ -379,13 +438,9 @@ class Run:
         return self._seconds_before + time.monotonic() - self._start
 
     def _agree_on_progress(self) -> float:
-        by_steps = self.step / self.options.steps if self.options.steps is not None else 0.0
-        by_time = 0.0
-        if self.options.minutes is not None:
-            by_time = self._seconds() / (60 * self.options.minutes)
-            if self.accelerator.num_processes > 1:  # clocks differ, and all must take the same steps
-                by_time = broadcast(torch.tensor(by_time, device=self.device)).item()
-        self.progress = min(1.0, max(by_steps, by_time))
+        self.progress = budget_spent(self.options, self.step, self._seconds())
+        if self.accelerator.num_processes > 1:  # clocks differ, and all must take the same steps
+            self.progress = broadcast(torch.tensor(self.progress, device=self.device)).item()
         return self.progress
 
     def _set_learning_rates(self) -> None:
@@ -399,7 +454,7 @@ class Run:
     # ------------------------------------------------------------------ checkpoints
 
     def _find_checkpoint(self) -> Path | None:
-        found = next((p for p in self._checkpoint_folders() if (p / "run.json").is_file()), None)
+        found = find_checkpoint(self.output)
         if found and not self.options.resume:
             raise LirecError(
                 f"{self.output} holds a training already: --resume it, or choose another --output."
@@ -408,14 +463,11 @@ class Run:
             raise LirecError(f"There is nothing to resume: {self.output} holds no checkpoint.")
         return found
 
-    def _checkpoint_folders(self) -> tuple[Path, Path]:
-        return self.output / "checkpoint", self.output / "checkpoint.previous"
-
     def _save_checkpoint(self) -> None:
         # One that is being written never stands where a whole one is looked for.
-        folder, previous = self._checkpoint_folders()
-        partial = self.output / "checkpoint.partial"
+        folder, previous, partial = (self.output / f"checkpoint{end}" for end in ("", ".previous", ".partial"))
         self.accelerator.save_state(str(partial))
+        self.accelerator.wait_for_everyone()  # each process writes a part
         if self.is_main:
             state = {"step": self.step, "seconds": self._seconds()}
             (partial / "run.json").write_text(json.dumps(state) + "\n", encoding="utf-8")

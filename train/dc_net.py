@@ -71,11 +71,11 @@ def build_parser():
 def main(arguments=None):
     options = common.parse(build_parser(), arguments)
     run = common.Run(options)
-    pipeline = RecAugNetPipeline.from_pretrained(options.reconstruction)
-    model = pipeline.morphable_model.to(run.device).eval()
+    pipeline = RecAugNetPipeline.from_pretrained(options.reconstruction).to(run.device)
+    model = pipeline.morphable_model.eval()
     chosen = {"output": options.output_head, "condition": options.condition}
     settings = {**options.model, **{name: value for name, value in chosen.items() if value}}
-    network = load_model(DCNet, options.start) if options.start else DCNet(**settings)
+    network = load_model(DCNet, options.start) if options.start else common.build(DCNet, settings)
     config, size = network.config, network.config.image_size
     renderer = ConditionRenderer(model, size)
     discriminator = PatchDiscriminator(width=32 if size <= 128 else 64)
@@ -119,11 +119,9 @@ def main(arguments=None):
         terms = drawing_losses(output, pairs, driven, features_in(run, features))
         judged = options.adversarial > 0 and run.progress >= options.adversarial_from
         if judged:
-            discriminator.requires_grad_(False)
-            with run.autocast():
+            with common.frozen(discriminator), run.autocast():
                 scores = discriminator(output.image)
             terms["adversarial"] = options.adversarial * losses.hinge_generator_loss(scores.float())
-            discriminator.requires_grad_(True)
         run.optimize(sum(terms.values()), optimizer)
         run.log(**terms)
         if judged:
@@ -157,7 +155,7 @@ def pair_loader(options, run, model, config, pipeline):
             raise LirecError("--data voxceleb2 needs --root, the folder that holds its videos.")
         dataset = VoxCeleb2Dataset(options.root, "dev")
         where = (config.image_size, config.crop_scale, config.crop_rise)
-        return video_pairs(dataset, pipeline.to(run.device), *where, options.batch_size, run.data_seed)
+        return video_pairs(dataset, pipeline, *where, options.batch_size, run.data_seed)
     if options.cache:
         return CachedFaces(options.cache, 2 * options.batch_size, run.data_seed, people=2)
     renderer = SyntheticFaces(model, round(config.image_size * 1.25), run.device, supersampling=1.2)

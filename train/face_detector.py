@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch import Tensor
 from lirec.models.face_detector import STRIDE, FaceDetector, FaceDetectorOutput
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.weights import load_model
-from lirec.processing.detection import BuiltInFinder, overlap
+from lirec.processing.detection import BuiltInFinder, Detection, overlap
 from lirec.processing.image import to_array
 from train import common
 from train.data.scenes import FACE, UNSURE, FacePool, Scenery, Scenes, compose_scenes
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = common.parse(parser, arguments)
     run = common.Run(options)
 
-    model = FaceDetector(**options.model)
+    model = common.build(FaceDetector, options.model)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
     )
@@ -142,29 +143,41 @@ def evaluate(model: FaceDetector, scenes: Scenes) -> tuple[dict[str, float], Ten
         recall; precision; mean IoU of the found ones; the scenes (B, 3, S, S) with what was found framed.
     """
     finder = BuiltInFinder(model, sizes=(scenes.image.shape[-1],))
-    present = found_count = hits = 0
+    present = found_count = 0
     overlaps: list[float] = []
     marked = scenes.image.clone()
     for index, image in enumerate(to_array(scenes.image)):
         found = finder.detect(image)
-        boxes, states = scenes.boxes[index].cpu().numpy(), scenes.state[index].tolist()
-        for box, state in zip(boxes, states, strict=True):
-            best = max((overlap(face.box, box)[0] for face in found), default=0.0)
-            if state == FACE:
-                present += 1
-                hits += best >= 0.5
-                overlaps += [best] if best >= 0.5 else []
-            elif state == UNSURE:  # neither right nor wrong
-                found = [face for face in found if overlap(face.box, box)[0] < 0.3]
+        boxes, states = scenes.boxes[index].cpu().numpy(), scenes.state[index].cpu().numpy()
+        hits, found = match(found, boxes[states == FACE], boxes[states == UNSURE])
+        present += int((states == FACE).sum())
+        overlaps += hits
         found_count += len(found)
         for face in found:
             _frame(marked[index], face.box.round().astype(int).tolist(), face.score)
     figures = {
-        "recall": hits / max(present, 1),
-        "precision": hits / max(found_count, 1),
+        "recall": len(overlaps) / max(present, 1),
+        "precision": len(overlaps) / max(found_count, 1),
         "iou": sum(overlaps) / max(len(overlaps), 1),
     }
     return figures, marked
+
+
+def match(found: list[Detection], faces: np.ndarray, unsure: np.ndarray) -> tuple[list[float], list[Detection]]:
+    """Compare what was found with boxes (N, 4) px of faces and (M, 4) of what may be called one or not.
+
+    Returns:
+        IoU of each face that was found, by a detection of its own; the detections that count: not those that hit no
+        face, but something unsure.
+    """
+    free, overlaps = list(range(len(found))), []
+    for box in faces:
+        best = max(free, key=lambda number: overlap(found[number].box, box)[0], default=None)
+        if best is not None and (shared := overlap(found[best].box, box)[0]) >= 0.5:
+            overlaps.append(shared)
+            free.remove(best)
+    neither = {number for number in free for box in unsure if overlap(found[number].box, box)[0] >= 0.3}
+    return overlaps, [face for number, face in enumerate(found) if number not in neither]
 
 
 def _frame(image: Tensor, box: list[int], score: float) -> None:

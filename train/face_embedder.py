@@ -56,7 +56,7 @@ def main(arguments=None):
     options = common.parse(parser, arguments)
     run = common.Run(options)
     model = load_model(MorphableModel, options.morphable_model).to(run.device)
-    network = FaceEmbedder(**options.model)
+    network = common.build(FaceEmbedder, options.model)
     shape_head = nn.Linear(network.config.dimension, model.config.identity_count)
     optimizer = torch.optim.AdamW(
         [*network.parameters(), *shape_head.parameters()],

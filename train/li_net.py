@@ -8,7 +8,6 @@ rotation`) with a trained L, and G sees through a trained R.
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -162,7 +161,7 @@ def train_transformer(options):
     if options.start:
         transformer = load_model(LandmarkTransformer, options.start)
     else:
-        transformer = LandmarkTransformer(**options.model)
+        transformer = common.build(LandmarkTransformer, options.model)
         fit_statistics(transformer, motions.sample(4096, run.data_seed % HELD_OUT_SEED))
     classifier, discriminator = LandmarkClassifier(options.people), LandmarkDiscriminator()
     optimizer = optimizer_of(transformer, options)
@@ -183,10 +182,11 @@ def train_transformer(options):
         run.log_images("landmarks", torch.stack(rows, 1).flatten(0, 1), columns=8)
 
     for quartets in run.steps(batches(motions.sample, options.batch_size, run.data_seed), validate):
-        with run.autocast():
-            terms, output = transformer_losses(transformer, classifier, quartets, generator, options.noise)
-        if options.adversarial > 0:
-            terms["adversarial"] = options.adversarial * adversarial(discriminator(output.landmarks), True)
+        with common.frozen(classifier, discriminator):
+            with run.autocast():
+                terms, output = transformer_losses(transformer, classifier, quartets, generator, options.noise)
+            if options.adversarial > 0:
+                terms["adversarial"] = options.adversarial * adversarial(discriminator(output.landmarks), True)
         run.optimize(sum(terms.values()), optimizer)
         run.log(**terms)
         judged = judge_losses(classifier, discriminator, quartets, output.landmarks.detach())
@@ -231,7 +231,7 @@ def train_lifter(options):
     if options.start:
         lifter = load_model(LandmarkLifter, options.start)
     else:
-        lifter = LandmarkLifter(**options.model)
+        lifter = common.build(LandmarkLifter, options.model)
         lifter.fit_statistics(motions.sample_heads(4096, run.data_seed % HELD_OUT_SEED).landmarks.cpu())
     optimizer = optimizer_of(lifter, options)
     lifter, optimizer = run.prepare(lifter, optimizer)
@@ -367,7 +367,7 @@ def train_rotator(options):
         terms = picture_losses(output, triples.rotated, triples.result_landmarks)
         judged = run.progress >= options.adversarial_from
         if judged:
-            with frozen(discriminator, poses), run.autocast():
+            with common.frozen(discriminator, poses), run.autocast():
                 scores, guess = discriminator(output.image), poses(output.image)
             terms["adversarial"] = options.adversarial * least_squares(scores, 0)  # real is 0, as in equation 6
             terms["pose"] = options.pose * (guess.float() - triples.angles).square().mean()
@@ -429,7 +429,7 @@ def train_generator(options):
         terms["perceptual"] = perceptual(output.image, triples.result)
         judged = run.progress >= options.adversarial_from
         if judged:
-            with frozen(discriminator), run.autocast():
+            with common.frozen(discriminator), run.autocast():
                 scores = discriminator(output.image)
             terms["adversarial"] = options.adversarial * adversarial(scores.float(), True)
         run.optimize(sum(terms.values()), optimizer)
@@ -459,7 +459,7 @@ def start(network_class, options):
     if options.start:
         return load_model(network_class, options.start)
     chosen = {"output": options.output_head} if options.output_head else {}
-    return network_class(**{**options.model, **chosen})
+    return common.build(network_class, {**options.model, **chosen})
 
 
 def optimizer_of(network, options):
@@ -469,18 +469,6 @@ def optimizer_of(network, options):
 def judge_optimizer(options, *judges):
     parameters = [parameter for judge in judges for parameter in judge.parameters()]
     return torch.optim.AdamW(parameters, lr=0.4 * options.learning_rate, weight_decay=0.0, betas=(0.5, 0.99))
-
-
-@contextmanager
-def frozen(*networks):
-    """Within, these networks only pass gradients on."""
-    for network in networks:
-        network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for network in networks:
-            network.requires_grad_(True)
 
 
 def show(run, name: str, rows: list[torch.Tensor]) -> None:
@@ -524,6 +512,11 @@ def main(arguments: list[str] | None = None) -> None:
         options = common.parse(build_parser(chosen), arguments)
         folder = options.variant if chosen == "G" and options.variant != "full" else FOLDERS[chosen]
         options.output = Path(options.output) / folder
+        if module == "all" and options.resume:
+            spent = common.saved_progress(options)
+            if spent == 1:
+                continue
+            options.resume = spent is not None
         TRAINING[chosen](options)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from lirec import LirecError
 from lirec.models.weights import WEIGHTS, load_model
@@ -93,7 +94,8 @@ def test_train_push_resume_and_stop(tmp_path):
 
 def test_two_processes(tmp_path):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = start("--output", tmp_path / "out", "--minutes", 0.02, launcher=launcher)
+    budget = ("--minutes", 0.02, "--validation-every", 1_000_000)
+    process = start("--output", tmp_path / "out", *budget, launcher=launcher)
     try:
         output, errors = process.communicate(timeout=120)
     finally:
@@ -131,11 +133,30 @@ def test_wrong_presets(tmp_path, content):
         options(tmp_path, "--preset", str(tmp_path / "wrong.toml"))
 
 
+def test_presets_that_are_no_text(tmp_path):
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "bytes.toml").write_bytes(b"steps = 7 # \xff")
+    for name in ("folder.toml", "bytes.toml"):
+        with pytest.raises(LirecError, match="cannot be read"):
+            options(tmp_path, "--preset", str(tmp_path / name))
+
+
+@pytest.mark.parametrize("settings", [{"colour": 1}, {"width": "wide"}])
+def test_wrong_settings_of_a_network(settings):
+    with pytest.raises(LirecError, match="give no Line"):
+        common.build(Line, settings)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ((), "--steps"),
         (("--preset", "nothing"), "no preset nothing"),
+        (("--steps", "0"), "--steps must be more than 0"),
+        (("--minutes", "0"), "--minutes must be more than 0"),
+        (("--steps", "1", "--validation-every", "0"), "--validation-every must be"),
+        (("--steps", "1", "--checkpoint-every", "-1"), "--checkpoint-every must be"),
+        (("--steps", "1", "--batch-size", "0"), "--batch-size must be"),
         (("--steps", "1", "--push_to_hub"), "--hub_model_id"),
         (("--steps", "1", "--push_to_hub", "--hub_model_id", "me/x"), "hf auth login"),
     ],
@@ -149,6 +170,35 @@ def test_wrong_options(tmp_path, monkeypatch, arguments, words):
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(LirecError, match="nothing to resume"):
         common.Run(options(tmp_path, "--steps", "1", "--resume", "--cpu"))
+
+
+def test_saved_progress(tmp_path):
+    chosen = options(tmp_path, "--steps", "8", "--minutes", "2")
+    assert common.saved_progress(chosen) is None
+    folder = tmp_path / "out" / "checkpoint.previous"  # the other was being written
+    folder.mkdir(parents=True)
+    for step, seconds, spent in ((2, 30, 0.25), (2, 60, 0.5), (9, 60, 1.0)):
+        (folder / "run.json").write_text(json.dumps({"step": step, "seconds": seconds}))
+        assert common.saved_progress(chosen) == spent
+
+
+def test_an_optimizer_that_fails_is_not_hidden_by_another(tmp_path):
+    run = common.Run(options(tmp_path, "--steps", "1", "--cpu"))
+    networks = [nn.Linear(1, 1), nn.Linear(1, 1)]
+    *networks, good, bad = run.prepare(*networks, *(torch.optim.SGD(net.parameters()) for net in networks))
+    with pytest.raises(LirecError, match="no longer a number"):
+        for _ in range(20):
+            run.optimize(networks[1](torch.ones(1, 1)).sum() * float("nan"), bad)
+            run.optimize(networks[0](torch.ones(1, 1)).sum(), good)
+    assert set(run._sums) == {"gradient_norm", "gradient_norm_2"}
+
+
+def test_frozen():
+    network, points = nn.Linear(2, 1), torch.ones(1, 2, requires_grad=True)
+    with common.frozen(network):
+        score = network(points).sum()
+    score.backward()
+    assert points.grad is not None and network.weight.grad is None and network.weight.requires_grad
 
 
 def test_learning_rate_rises_and_falls_to_nothing():

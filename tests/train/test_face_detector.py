@@ -5,14 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lirec.models.face_detector import STRIDE, FaceDetector, FaceDetectorOutput
 from lirec.models.weights import load_model
+from lirec.processing.detection import Detection
 from tests.train.data.test_scenes import drawn_faces
 from train.data.scenes import EMPTY, FACE, UNSURE, FacePool, Scenery, Scenes, compose_scenes
-from train.face_detector import detection_losses, evaluate, generalised_iou
+from train.face_detector import detection_losses, evaluate, generalised_iou, match
 
 ROOT = Path(__file__).parents[2]
 MORPHABLE_MODEL = ROOT / "hub" / "rec-aug-net" / "morphable_model"
@@ -64,6 +66,18 @@ def test_generalised_iou():
     box = torch.tensor([[0.0, 0, 2, 2]])
     others = torch.tensor([[0.0, 0, 2, 2], [0, 0, 1, 2], [2, 0, 4, 2], [6, 0, 8, 2]])
     assert generalised_iou(box.expand(4, 4), others).tolist() == pytest.approx([1, 0.5, 0, -0.5])
+
+
+def test_matches():
+    faces = np.array([[0.0, 0, 20, 20], [40, 0, 60, 20]])
+    unsure = np.array([[6.0, 0, 26, 20], [80, 0, 90, 10]])  # the first covers half of a face
+    hit, double, astray, wrong = (
+        Detection(np.array(box, np.float32), 0.9)
+        for box in ([0, 0, 20, 20], [1, 0, 21, 20], [80, 0, 90, 10], [100, 0, 110, 10])
+    )
+    assert match([hit, astray, wrong], faces, unsure) == ([1.0], [hit, wrong])
+    assert match([hit, double], faces[:1], unsure[1:]) == ([1.0], [hit, double])
+    assert match([], faces, unsure) == ([], [])
 
 
 def test_it_learns_a_few_scenes():

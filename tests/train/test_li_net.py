@@ -1,5 +1,6 @@
 """LI-Net's training: its losses, and the script runs for each module and goes on."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from lirec.models.landmark_lifter import LandmarkConditions, LandmarkLifter
 from lirec.models.layered_output import LayeredOutput
 from lirec.models.li_net import ExpressionGenerator, FaceRotator, LandmarkTransformer, LINet
 from lirec.models.weights import load_model, save_model
+from train import li_net
 from train.common import learning_rate_factor
 from train.data.cache import to_batch, write_shards
 from train.data.clips import rotation_clips
@@ -40,10 +42,10 @@ TINY = {
 }
 
 
-def run(tmp_path, module, *arguments):
+def run(tmp_path, module, *arguments, launcher=()):
     preset = tmp_path / f"{module}.toml"
     preset.write_text(TINY[module])
-    command = [sys.executable, "-m", "train.li_net", "--module", module, "--preset", str(preset)]
+    command = [sys.executable, *launcher, "-m", "train.li_net", "--module", module, "--preset", str(preset)]
     command += ["--output", str(tmp_path / "run"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
@@ -108,6 +110,25 @@ def test_transformer_script_runs_and_goes_on(tmp_path):
     assert (folder / "pictures" / "landmarks.png").exists()
     onward = run(tmp_path, "T", "--resume", "--steps", "3")
     assert onward.returncode == 0 and "step 3 " in onward.stdout, onward.stderr
+
+
+def test_transformer_on_two_processes(tmp_path):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    result = run(tmp_path, "T", launcher=launcher)
+    assert result.returncode == 0, result.stderr
+    assert load_model(LandmarkTransformer, tmp_path / "run" / "transformer" / "landmark_transformer")
+
+
+def test_all_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    """T is finished, L is not, and the others have not begun."""
+    for folder, step in (("transformer", 2), ("lifter", 1)):
+        (tmp_path / folder / "checkpoint").mkdir(parents=True)
+        (tmp_path / folder / "checkpoint" / "run.json").write_text(json.dumps({"step": step, "seconds": 1}))
+    begun = []
+    for module in li_net.TRAINING:
+        monkeypatch.setitem(li_net.TRAINING, module, lambda o, module=module: begun.append((module, o.resume)))
+    li_net.main(["--output", str(tmp_path), "--steps", "2", "--resume"])
+    assert begun == [("L", True), ("R", False), ("G", False)]
 
 
 # L --------------------------------------------------------------------------------------------------------------------
