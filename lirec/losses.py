@@ -5,8 +5,8 @@ that is finite everywhere, at the truth too. Units and axes are those of `lirec.
 
 Self-supervised, for real photos (Deng et al. 2019, "Accurate 3D Face Reconstruction with Weakly-Supervised
 Learning"; Shang et al. 2020, MGCNet): `landmark_loss`, `render_loss`, `identity_loss`, `regularisation_loss`.
-Supervised, for rendered faces whose truth is known: `vertex_loss`, `coefficient_loss`, `expression_loss`,
-`rotation_loss`, `position_loss`, `scale_loss`, `focal_loss`, `light_loss`.
+Supervised, for rendered faces whose truth is known: `coefficient_loss`, `expression_loss`, `rotation_loss`,
+`scale_loss`, `focal_loss`.
 For pictures: `perceptual_loss`, `gradient_loss`, `total_variation` and the two hinge losses of a GAN.
 """
 
@@ -15,8 +15,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from lirec.geometry import linear_to_srgb, spherical_harmonics
 
 # Distances below this (in the unit of the loss) count as zero: it rounds the tip of the norm, whose gradient
 # would be undefined there.
@@ -163,15 +161,6 @@ def regularisation_loss(
 # --- supervised ---------------------------------------------------------------------------------------------
 
 
-def vertex_loss(predicted: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean distance of vertices (B, V, 3) in metres; weights (V,), such as 1 on the face and 0 on the scalp.
-
-    Use it once on faces of identity alone and once on faces of expression alone: on the sum of both a network
-    may explain a smile by wide cheeks.
-    """
-    return _weighted_mean(_norm(predicted - target), weights)
-
-
 def coefficient_loss(predicted: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean squared difference of coefficients (B, C); weights (C,)."""
     return _weighted_mean((predicted - target).square(), weights)
@@ -200,23 +189,15 @@ def rotation_loss(predicted: Tensor, target: Tensor) -> Tensor:
     return torch.atan2(sine, cosine).mean()
 
 
-def position_loss(translation: Tensor, focal: Tensor, true_translation: Tensor, true_focal: Tensor) -> Tensor:
-    """Mean distance of the projected face origin from where it is, as a fraction of the crop.
-
-    Args:
-        translation, true_translation: (B, 3) metres in the crop's camera.
-        focal, true_focal: (B,) focal length in sides of the crop.
-    """
-    predicted = focal[:, None] * translation[:, :2] / translation[:, 2:].clamp_min(1e-3)
-    target = true_focal[:, None] * true_translation[:, :2] / true_translation[:, 2:]
-    return _norm(predicted - target).mean()
-
-
 def scale_loss(translation: Tensor, focal: Tensor, true_translation: Tensor, true_focal: Tensor) -> Tensor:
     """Mean relative error of the face's size in the picture, |log(focal / depth) - log(true ones)|.
 
     Depth and focal length apart can only be told by perspective; their ratio is plain to see, so it gets a
-    loss of its own, and `focal_loss` a small weight. Shapes as in `position_loss`.
+    loss of its own, and `focal_loss` a small weight.
+
+    Args:
+        translation, true_translation: (B, 3) metres in the crop's camera.
+        focal, true_focal: (B,) focal length in sides of the crop.
     """
     predicted = focal.clamp_min(1e-3).log() - translation[:, 2].clamp_min(1e-3).log()
     target = true_focal.log() - true_translation[:, 2].log()
@@ -226,34 +207,6 @@ def scale_loss(translation: Tensor, focal: Tensor, true_translation: Tensor, tru
 def focal_loss(focal: Tensor, true_focal: Tensor) -> Tensor:
     """Mean relative error of the focal length, |log(focal) - log(true)|: (B,), (B,)."""
     return _norm((focal.clamp_min(1e-3).log() - true_focal.log()).unsqueeze(-1)).mean()
-
-
-def light_loss(
-    light: Tensor,
-    true_light: Tensor,
-    normals: Tensor,
-    albedo: Tensor,
-    true_albedo: Tensor | None = None,
-    weights: Tensor | None = None,
-) -> Tensor:
-    """Mean colour distance, in sRGB, of vertices shaded by two lights.
-
-    The nine numbers a channel act on the picture very unequally, so colours are compared in their place.
-
-    Args:
-        light, true_light: (B, 9, 3).
-        normals: (B, V, 3) unit normals in the camera frame.
-        albedo, true_albedo: (B, V, 3) linear. Without true_albedo `albedo` serves both, which measures the
-            light alone.
-        weights: (V,) or (B, V), such as 1 where a vertex is seen.
-    """
-    if true_albedo is None:
-        true_albedo = albedo
-    basis = spherical_harmonics(normals)
-    # No upper limit: a colour too bright for the picture still tells which way the light has to change.
-    predicted = linear_to_srgb((albedo * (basis @ light)).clamp_min(0))
-    target = linear_to_srgb((true_albedo * (basis @ true_light)).clamp_min(0))
-    return _weighted_mean(_norm(predicted - target), weights)
 
 
 # --- pictures -----------------------------------------------------------------------------------------------

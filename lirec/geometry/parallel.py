@@ -8,9 +8,16 @@ import numpy as np
 import torch
 
 # All of fastmath but the promise that numbers are finite: points at infinity must fail comparisons.
-kernel = numba.njit(
-    cache=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, nogil=True, error_model="numpy"
-)
+FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile a function of arrays at its first call, and keep the result where a folder can be written."""
+    compiled = {"fastmath": FASTMATH, "nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **compiled)(function)
+    except RuntimeError:  # neither the package's folder nor the home can be written
+        return numba.njit(**compiled)(function)
 
 
 def thread_count() -> int:

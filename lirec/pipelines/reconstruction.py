@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.utils import BaseOutput
 
-from lirec.errors import LirecError
+from lirec.errors import LirecError, writing
 from lirec.geometry import (
     RenderOutput,
     euler_to_matrix,
@@ -204,11 +204,12 @@ class Face:
         `.json`: the coefficients.
 
         Raises:
-            LirecError: an unknown ending, or a folder that is not there.
+            LirecError: an unknown ending, or a path that cannot be written.
         """
         path = Path(path)
         if path.suffix.lower() == ".json":
-            path.write_text(json.dumps(self.coefficients(), indent=1) + "\n", encoding="utf-8")
+            with writing(path):
+                path.write_text(json.dumps(self.coefficients(), indent=1) + "\n", encoding="utf-8")
             return path
         return export_mesh(path, self.mesh(texture_size))
 
@@ -269,6 +270,11 @@ class RecAugNetPipeline(LirecPipeline):
         """ARKit names of the 51 expression coefficients."""
         return self.morphable_model.expression_names
 
+    @cached_property
+    def _kept_model(self) -> MorphableModel:
+        """The model as faces keep it: they are drawn on the CPU, wherever the pipeline moves."""
+        return copy.deepcopy(self.morphable_model).to("cpu").float()
+
     @torch.no_grad()
     def __call__(
         self,
@@ -305,6 +311,8 @@ class RecAugNetPipeline(LirecPipeline):
                 raise LirecError(
                     f"There are {len(images)} pictures but boxes for {len(found)}: give one list for each."
                 )
+            for picture, faces in zip(images, found, strict=True):
+                _check_inside([face.box for face in faces], picture)
         owners = [index for index, faces in enumerate(found) for _ in faces]
         detections = [face for faces in found for face in faces]
         images_of = [images[i] for i in owners]
@@ -353,11 +361,10 @@ class RecAugNetPipeline(LirecPipeline):
 
     def detect(self, image: ImageSource, threshold: float | None = None) -> list[Detection]:
         """The faces of a picture, largest first."""
-        finder = default_finder(self.face_detector, device=self.device)
-        if threshold is not None:
-            finder.threshold = threshold
+        finder = default_finder(self.face_detector, device=self.device, threshold=threshold)
         return finder.detect(load_image(image))
 
+    @torch.no_grad()
     def reconstruct(
         self,
         images: Sequence[np.ndarray],
@@ -380,6 +387,7 @@ class RecAugNetPipeline(LirecPipeline):
                 face.score *= min(1.0, MOVEMENT / max(movement, 1e-6))
         return faces
 
+    @torch.no_grad()
     def look(
         self,
         images: Sequence[np.ndarray],
@@ -429,7 +437,7 @@ class RecAugNetPipeline(LirecPipeline):
         if not patches:
             return np.zeros((0, config.dimension), np.float32)
         images = to_tensor(np.stack(patches), self.face_embedder.device).to(self.face_embedder.dtype)
-        return self.face_embedder(images).cpu().numpy()
+        return self.face_embedder(images).float().cpu().numpy()
 
     def _threshold(self) -> float:
         return self.face_detector.config.threshold if self.face_detector is not None else 0.5
@@ -473,7 +481,6 @@ class RecAugNetPipeline(LirecPipeline):
         vertices = vertices.cpu().numpy()
         rotations = euler_to_matrix(output.angles).cpu().numpy()
         values = {name: output[name].cpu().numpy() for name in output}
-        model = _drawable(self.morphable_model)
         faces = []
         for i, (crop, image) in enumerate(zip(crops, images, strict=True)):
             rotation, translation, intrinsics = crop.to_image_camera(
@@ -496,10 +503,17 @@ class RecAugNetPipeline(LirecPipeline):
                     score=1.0,
                     expression_names=self.expression_names,
                     image=image,
-                    model=model,
+                    model=self._kept_model,
                 )
             )
         return faces
+
+
+def _check_inside(boxes: Sequence[np.ndarray], picture: np.ndarray) -> None:
+    height, width = picture.shape[:2]
+    for x1, y1, x2, y2 in boxes:
+        if x2 < 0 or y2 < 0 or x1 > width or y1 > height:
+            raise LirecError(f"A box lies outside its picture, which is {width} x {height} px: give one on a face.")
 
 
 def _upright(output: RecNetOutput, landmarks, crops: Sequence[Crop], scale: float) -> list[Crop]:
@@ -508,14 +522,6 @@ def _upright(output: RecNetOutput, landmarks, crops: Sequence[Crop], scale: floa
         Crop.from_landmarks(points, crop.angle + float(angles[2]), scale)
         for points, angles, crop in zip(landmarks, output.angles.cpu(), crops, strict=True)
     ]
-
-
-@lru_cache(maxsize=1)
-def _drawable(model: MorphableModel) -> MorphableModel:
-    """The model as faces keep it, which outlive the pipeline and are drawn on the CPU; copied only where it must be."""
-    if model.device.type == "cpu" and model.dtype == torch.float32:
-        return model
-    return copy.deepcopy(model).to("cpu").float()
 
 
 def _turn_light(light: np.ndarray, angle: float) -> np.ndarray:

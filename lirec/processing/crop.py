@@ -75,14 +75,6 @@ class Crop:
         """Points (..., 2), px of the crop at `size` px -> picture px."""
         return _transform(np.linalg.inv(self.matrix(size)), points)
 
-    def corners(self) -> np.ndarray:
-        """(4, 2) px of the picture: top left, top right, bottom right, bottom left of the upright content."""
-        return self.to_image(np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]), 1)
-
-    def camera(self, focal, size: int):
-        """Intrinsics (..., 3, 3) of the crop at `size` px; `focal` (...) is in crop sides."""
-        return _intrinsics(focal, size, (size / 2, size / 2))
-
     def to_image_camera(self, rotation, translation, focal):
         """The pose that shows the same in the whole picture as the given pose shows in the crop.
 
@@ -134,37 +126,6 @@ class Crop:
         linear = inverse[:2, :2] / scale[:, None]
         offset = (inverse[:2, 2] - (left, top)) / scale
         return np.array(_warp(region, linear, offset, (size, size)))
-
-    def paste(self, image: np.ndarray, patch: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """A copy of `image` (H, W, 3) uint8 with `patch` (S, S, 3) uint8 put back where the crop came from.
-
-        Args:
-            mask: (S, S) float in [0, 1], how much of the patch shows; the whole window when None.
-        """
-        height, width = image.shape[:2]
-        corners = self.corners()
-        left, top = np.floor(corners.min(0)).astype(int).clip(0)
-        right, bottom = np.ceil(corners.max(0)).astype(int).clip(None, (width, height))
-        result = image.copy()
-        if right <= left or bottom <= top:
-            return result
-        if mask is None:
-            mask = np.ones(patch.shape[:2], np.float32)
-        patch, mask = Image.fromarray(patch), Image.fromarray(np.asarray(mask, np.float32))
-        size = patch.width
-        if size > self.side:
-            size = max(round(self.side), 1)
-            patch = patch.resize((size, size), Image.Resampling.BICUBIC)
-            mask = mask.resize((size, size), Image.Resampling.BILINEAR)
-        matrix = self.matrix(size)
-        linear, offset = matrix[:2, :2], matrix[:2, :2] @ (left, top) + matrix[:2, 2]
-        area = (right - left, bottom - top)
-        colour = np.asarray(_warp(patch, linear, offset, area), np.float32)
-        weight = np.asarray(_warp(mask, linear, offset, area, Image.Resampling.BILINEAR)).clip(0, 1)
-        region = result[top:bottom, left:right]
-        blended = region + weight[..., None] * (colour - region)
-        result[top:bottom, left:right] = np.round(blended).astype(np.uint8)
-        return result
 
 
 def _axes(angle: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -136,22 +137,7 @@ class FaceAlignmentFinder:
             names = " or ".join(FACE_ALIGNMENT_DETECTORS)
             raise LirecError(f"face-alignment's detector is {names}, not {detector}.")
         self.name = detector
-        self.threshold = threshold
-        try:
-            # Imported late: it takes a second, which those who never use it need not wait for.
-            if detector == "blazeface":
-                from face_alignment.detection.blazeface import FaceDetector
-
-                self.detector = FaceDetector(device=str(device), back_model=True, min_score_thresh=threshold)
-            else:
-                from face_alignment.detection.sfd import FaceDetector
-
-                self.detector = FaceDetector(device=str(device), filter_threshold=threshold)
-        except OSError as error:  # URLError and HTTPError too
-            raise LirecError(
-                f"The weights of face-alignment's {detector} could not be fetched: "
-                "connect to the internet once, or use the built-in detector."
-            ) from error
+        self.detector = _face_alignment_detector(detector, str(device), threshold)
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         # BlazeFace only looks at the middle square of a picture, SFD slows down with its area.
@@ -164,6 +150,25 @@ class FaceAlignmentFinder:
             box = (row[:4] - np.tile(shift, 2)) / scale
             found.append(Detection(to_face_box(box, self.name), float(row[4])))
         return largest_first(suppress(found))
+
+
+@lru_cache(maxsize=2)
+def _face_alignment_detector(name: str, device: str, threshold: float):
+    """The package's detector, kept since reading its weights takes longer than looking for faces."""
+    try:
+        # Imported late: it takes a second, which those who never use it need not wait for.
+        if name == "blazeface":
+            from face_alignment.detection.blazeface import FaceDetector
+
+            return FaceDetector(device=device, back_model=True, min_score_thresh=threshold)
+        from face_alignment.detection.sfd import FaceDetector
+
+        return FaceDetector(device=device, filter_threshold=threshold)
+    except OSError as error:  # URLError and HTTPError too
+        raise LirecError(
+            f"The weights of face-alignment's {name} could not be fetched: "
+            "connect to the internet once, or use the built-in detector."
+        ) from error
 
 
 BLAZEFACE_SIZE = 256
@@ -204,7 +209,10 @@ def is_cached(*files: str) -> bool:
 
 
 def default_finder(
-    model: FaceDetector | None = None, source: str = "auto", device: str | torch.device = "cpu"
+    model: FaceDetector | None = None,
+    source: str = "auto",
+    device: str | torch.device = "cpu",
+    threshold: float | None = None,
 ) -> FaceFinder:
     """The best finder that works here.
 
@@ -213,25 +221,27 @@ def default_finder(
         source: "built-in", "blazeface", "sfd", or "auto": the built-in one where there is a `model`, else a
             detector of face-alignment whose weights are cached. Only a source that is named is downloaded.
         device: where a face-alignment detector runs; the model stays where it is.
+        threshold: the least score of a face; the finder's own when None.
 
     Raises:
         LirecError: there is no such source, or none that works.
     """
+    settings = {} if threshold is None else {"threshold": threshold}
     device = torch.device(device).type
     if source == "auto":
         if model is not None:
-            return BuiltInFinder(model)
+            return BuiltInFinder(model, **settings)
         for name in ("sfd", "blazeface") if device == "cuda" else ("blazeface", "sfd"):
             if is_cached(*FACE_ALIGNMENT_DETECTORS[name]):
-                return FaceAlignmentFinder(name, device)
+                return FaceAlignmentFinder(name, device, **settings)
         raise LirecError(
             "There is no face detector: give face boxes, the folder of a FaceDetector, or the source 'sfd'."
         )
     if source == "built-in":
         if model is None:
             raise LirecError("The built-in face detector has no weights: give its model, or another source.")
-        return BuiltInFinder(model)
-    return FaceAlignmentFinder(source, device)
+        return BuiltInFinder(model, **settings)
+    return FaceAlignmentFinder(source, device, **settings)
 
 
 def letterbox(image: np.ndarray, size: int, square: bool = False) -> tuple[np.ndarray, float, np.ndarray]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -76,22 +78,24 @@ def to_array(image: torch.Tensor) -> np.ndarray:
     return image.movedim(-3, -1).contiguous().cpu().numpy()
 
 
-def to_pil(image: np.ndarray | torch.Tensor) -> Image.Image:
-    """(H, W, 3) uint8, or a (3, H, W) or (1, 3, H, W) tensor in [0, 1], as a PIL image."""
-    if isinstance(image, torch.Tensor):
-        if image.ndim == 4 and len(image) == 1:
-            image = image[0]
-        image = to_array(image)
-    return Image.fromarray(np.ascontiguousarray(image))
-
-
 def _from_file(file: Path | io.BytesIO, name: str, max_pixels: int) -> np.ndarray:
+    with _damage(name, max_pixels), Image.open(file) as image:
+        return _decoded(image, name, max_pixels)
+
+
+def _from_pil(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
+    with _damage(name, max_pixels):  # what was opened from a file is decoded only now
+        return _decoded(image, name, max_pixels)
+
+
+@contextmanager
+def _damage(name: str, max_pixels: int) -> Iterator[None]:
+    """Whatever Pillow finds wrong with a picture, in one sentence."""
     try:
         with warnings.catch_warnings():
             # Pillow warns at a limit of its own; ours is checked before any pixel is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                return _from_pil(image, name, max_pixels)
+            yield
     except LirecError:
         raise
     except UnidentifiedImageError as error:
@@ -103,7 +107,7 @@ def _from_file(file: Path | io.BytesIO, name: str, max_pixels: int) -> np.ndarra
         raise LirecError(f"{name} is damaged or cut short: save or download it again.") from error
 
 
-def _from_pil(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
+def _decoded(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
     _check_size(image.width, image.height, name, max_pixels)
     image.load()
     image = ImageOps.exif_transpose(image)
@@ -121,11 +125,14 @@ def _from_pil(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
 def _to_srgb(image: Image.Image) -> Image.Image:
     """Apply the picture's colour profile, where it has one that can be applied."""
     profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "CMYK"):
+    if profile and image.mode == "P":
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
         return image
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
     try:
         srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB")
+        return ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode=mode)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image  # a broken profile: its colours are taken as they are
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from lirec.errors import LirecError
+from lirec.errors import LirecError, writing
 from lirec.geometry.lighting import srgb_to_linear
 from lirec.geometry.mesh import vertex_normals
 
@@ -149,20 +149,19 @@ def export_mesh(
         the path written.
 
     Raises:
-        LirecError: an unknown ending, or a folder that is not there.
+        LirecError: an unknown ending, or a path that cannot be written.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise LirecError(f"There is no folder {path.parent}: make it first, or give another path.")
     ending = path.suffix.lower()
-    if ending == ".glb":
-        path.write_bytes(_glb(mesh, texture_format, unlit))
-    elif ending == ".obj":
-        _write_obj(path, mesh)
-    elif ending == ".ply":
-        path.write_bytes(_ply(mesh))
-    else:
-        raise LirecError(f"A mesh is written as .glb, .obj or .ply, not {ending or 'without an ending'}.")
+    with writing(path):
+        if ending == ".glb":
+            path.write_bytes(_glb(mesh, texture_format, unlit))
+        elif ending == ".obj":
+            _write_obj(path, mesh)
+        elif ending == ".ply":
+            path.write_bytes(_ply(mesh))
+        else:
+            raise LirecError(f"A mesh is written as .glb, .obj or .ply, not {ending or 'without an ending'}.")
     return path
 
 

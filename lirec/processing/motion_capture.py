@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from lirec.errors import LirecError
+from lirec.errors import LirecError, writing
 from lirec.geometry import euler_to_matrix, matrix_to_euler
 
 # What Live Link Face writes, in its order; the names of coefficients are ARKit's with a capital.
@@ -103,31 +103,30 @@ class MotionCapture:
         class, null where not known.
 
         Raises:
-            LirecError: an unknown ending, a folder that is not there, or coefficients without names or that the
+            LirecError: an unknown ending, a path that cannot be written, or coefficients without names or that the
                 format does not have.
         """
         path = Path(path)
         ending = path.suffix.lower()
         if ending not in (".csv", ".json"):
             raise LirecError(f"Motion is written as .csv or .json, not {ending or 'without an ending'}.")
-        if not path.parent.is_dir():
-            raise LirecError(f"There is no folder {path.parent}: make it first, or give another path.")
         if len(self.names) != self.expression.shape[1]:
             raise LirecError(f"There are {self.expression.shape[1]} coefficients: give as many names to write them.")
         gaze = eye_angles(self.expression, self.names) if self.gaze is None else self.gaze
-        if ending == ".csv":
-            _write_live_link_csv(path, self, gaze)
-        else:
-            values = {
-                "frame_rate": self.frame_rate,
-                "times": _numbers(self.times),
-                "names": self.names,
-                "weights": _numbers(self.expression),
-                "angles": _numbers(self.angles),
-                "gaze": _numbers(gaze),
-                "translation": _numbers(self.translation),
-            }
-            path.write_text(json.dumps(values, separators=(",", ":")) + "\n", encoding="utf-8")
+        with writing(path):
+            if ending == ".csv":
+                _write_live_link_csv(path, self, gaze)
+            else:
+                values = {
+                    "frame_rate": self.frame_rate,
+                    "times": _numbers(self.times),
+                    "names": self.names,
+                    "weights": _numbers(self.expression),
+                    "angles": _numbers(self.angles),
+                    "gaze": _numbers(gaze),
+                    "translation": _numbers(self.translation),
+                }
+                path.write_text(json.dumps(values, separators=(",", ":")) + "\n", encoding="utf-8")
         return path
 
 

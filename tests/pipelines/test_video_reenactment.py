@@ -59,7 +59,7 @@ def test_the_window_is_whole_and_round_the_head(pipeline, photo):
     crop, config = portrait.crop, pipeline.dc_net.config
     low, high = portrait.face.landmarks.min(0), portrait.face.landmarks.max(0)
     assert crop.side == round(config.crop_scale * (high - low).max())
-    corner = crop.corners()[0]
+    corner = crop.to_image(np.zeros(2), 1)
     np.testing.assert_allclose(corner, np.round(corner), atol=1e-6)
     assert crop.centre[1] < (low[1] + high[1]) / 2
     assert portrait.draw([portrait.motion] * 3).shape == (3, round(crop.side), round(crop.side), 3)
@@ -74,7 +74,7 @@ def test_the_window_sees_the_head_where_it_is(pipeline, photo):
     moved = replace(motion, position=motion.position + (10, -6), scale=motion.scale * 1.2)
     view = portrait.view([motion, moved])
     points = project(view.vertices, view.rotation, view.translation, view.K)[..., :2]
-    points = points[:, face.model.landmark_vertices[17:]].numpy() * portrait.crop.side + portrait.crop.corners()[0]
+    points = portrait.crop.to_image(points[:, face.model.landmark_vertices[17:]].numpy(), 1)
     np.testing.assert_allclose(points[0], face.landmarks[17:], atol=0.05)
     grown = (points[0] - motion.position) * 1.2 + motion.position + (10, -6)
     np.testing.assert_allclose(points[1], grown, atol=1.5)  # a nearer head is seen in a little more perspective

@@ -159,3 +159,5 @@ def test_blazeface_finds_a_real_face(tmp_path, monkeypatch):
     wide[:, :512] = data.astronaut()
     assert overlap(finder.detect(wide)[0].box, found[0].box)[0] > 0.6
     assert finder.detect(np.zeros((64, 64, 3), np.uint8)) == []
+    assert default_finder().detector is finder.detector  # its weights are read once
+    assert default_finder(threshold=0.99).detect(data.astronaut()) == []

@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageCms
 
 from lirec.errors import LirecError
-from lirec.processing.image import load_image, to_array, to_pil, to_tensor
+from lirec.processing.image import load_image, to_array, to_tensor
 
 
 @pytest.fixture
@@ -162,6 +162,8 @@ def test_bad_sources_give_a_sentence(picture, tmp_path):
             load_image(source)
     with pytest.raises(LirecError, match="damaged or cut short"):
         load_image(png[: len(png) - 30])
+    with pytest.raises(LirecError, match="damaged or cut short"):
+        load_image(Image.open(io.BytesIO(jpeg[: len(jpeg) // 2])))
     with pytest.raises(LirecError, match="no picture at"):
         load_image(tmp_path)
 
@@ -177,11 +179,8 @@ def test_too_large_is_refused_before_decoding(picture):
         load_image(bytes(bomb))
 
 
-def test_tensor_array_and_pil_round_trip(picture):
+def test_tensor_and_array_round_trip(picture):
     tensor = to_tensor(picture)
     assert tensor.shape == (1, 3, 24, 40) and tensor.dtype == torch.float32 and tensor.max() <= 1
     np.testing.assert_array_equal(to_array(tensor)[0], picture)
-    np.testing.assert_array_equal(np.asarray(to_pil(tensor)), picture)
-    np.testing.assert_array_equal(np.asarray(to_pil(tensor[0])), picture)
-    np.testing.assert_array_equal(np.asarray(to_pil(picture)), picture)
     assert to_tensor(np.stack([picture, picture])).shape == (2, 3, 24, 40)
