@@ -19,7 +19,7 @@ SEARCH_EVERY = 5  # frames, while there is no face
 STILL_FACE = 0.5  # of the detector's threshold: what a followed face must keep
 SHARED = 0.08  # of a window's side that a face may have moved in it to be seen as well as in its own
 SHARED_SIZE, SHARED_TURN = 1.1, 0.15  # likewise the ratio of sizes, and radians
-MOST_SHARED = 8  # frames
+MOST_SHARED = CONFIRM_EVERY  # frames
 THUMBNAIL = 32  # px
 CUT = (0.3, 0.08)  # least change of the colours' histogram and of the pixels, in [0, 1]
 
@@ -111,10 +111,17 @@ class FaceTracker:
         reconstruction: the networks.
         box: (4,) px, the face box in the first frame; the largest face when None.
         augmented: take expressions from ETNet, see `RecAugNetPipeline`.
+        search_every: frames, while there is no face; 1 where they are far apart.
     """
 
-    def __init__(self, reconstruction: RecAugNetPipeline, box: np.ndarray | None = None, augmented: bool = True):
-        self.reconstruction, self.augmented = reconstruction, augmented
+    def __init__(
+        self,
+        reconstruction: RecAugNetPipeline,
+        box: np.ndarray | None = None,
+        augmented: bool = True,
+        search_every: int = SEARCH_EVERY,
+    ):
+        self.reconstruction, self.augmented, self.search_every = reconstruction, augmented, search_every
         self.is_cut = CutDetector()
         self.box = box
         self.crop = self._window(box) if box is not None else None
@@ -138,8 +145,9 @@ class FaceTracker:
         sightings: list[Sighting] = []
         while (done := len(sightings)) < len(images):
             steady = self.crop is not None and not self.fresh and self.since + 1 < CONFIRM_EVERY
+            last = done + min(self.run, CONFIRM_EVERY - 1 - self.since)
             end = next((i for i in range(done, len(images)) if cuts[i]), len(images))
-            faces = self._look_together(images[done : min(end, done + self.run)]) if steady and done < end else []
+            faces = self._look_together(images[done : min(end, last)]) if steady and done < end else []
             sightings += [Sighting(Motion.of(face), False, face) for face in faces]
             if not faces:
                 sightings.append(self._follow(images[done], cuts[done]))
@@ -172,7 +180,7 @@ class FaceTracker:
             self.sought = False
         self.since += 1
         if self.crop is None:
-            if not self.sought or self.since >= SEARCH_EVERY:
+            if not self.sought or self.since >= self.search_every:
                 self._search(image)
         elif self.since >= CONFIRM_EVERY and not self._confirm(image):
             self._search(image)

@@ -176,8 +176,8 @@ def test_of_two_people_one_is_followed(shipped_pipeline):
 
 
 def test_stopping_keeps_what_is_finished(shipped_pipeline, frames):
-    taken = shipped_pipeline.capture(frames, callback=lambda step: step.done < 16)
-    assert len(taken) == 16 and not taken.finished
+    taken = shipped_pipeline.capture(frames, callback=lambda step: step.done < 12)
+    assert len(taken) == 12 and not taken.finished
     assert "It was stopped there: what was finished is kept." in taken.sentences()
 
 

@@ -60,6 +60,21 @@ def test_a_face_that_is_covered_is_missed(shipped_pipeline):
     assert seen[0].motion is not None and all(sighting.motion is None for sighting in seen[-5:])
 
 
+def test_the_detector_confirms_as_often_in_shared_passes(shipped_pipeline, monkeypatch):
+    frames = [wander(0).copy() for _ in range(20)]
+    confirmed = []
+    confirm = FaceTracker._confirm
+
+    def spy(tracker, image):
+        confirmed.append(next(i for i, frame in enumerate(frames) if frame is image))
+        return confirm(tracker, image)
+
+    monkeypatch.setattr(FaceTracker, "_confirm", spy)
+    follow(shipped_pipeline, frames)
+    FaceTracker(shipped_pipeline).follow_all(frames)
+    assert confirmed == [6, 12, 18] * 2
+
+
 def test_a_given_box_chooses_the_face(shipped_pipeline):
     two = np.concatenate((wander(0), wander(0, 0, 0.8)), 1)
     boxes = [face.box for face in shipped_pipeline(two).faces]
