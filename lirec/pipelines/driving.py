@@ -15,7 +15,7 @@ from PIL import Image
 from lirec.errors import LirecError
 from lirec.geometry import euler_to_matrix
 from lirec.pipelines.reconstruction import RecAugNetPipeline
-from lirec.pipelines.tracking import FaceTracker, Motion, Sighting
+from lirec.pipelines.tracking import SEARCH_EVERY, FaceTracker, Motion, Sighting
 from lirec.processing.image import ImageSource, load_image
 from lirec.processing.motion_capture import MotionCapture, read_live_link_csv
 from lirec.processing.video import DEFAULT_RATE, Frame, Video, open_video
@@ -78,7 +78,8 @@ class Pictures(Driving):
                 yield Frame(load_image(picture), float(index / self.frame_rate))
 
     def sightings(self, reconstruction):
-        tracker = FaceTracker(reconstruction)
+        every = SEARCH_EVERY if self.video is not None else 1
+        tracker = FaceTracker(reconstruction, search_every=every)
         for frame in self.frames():
             yield frame.time, tracker.follow(frame.image)
 

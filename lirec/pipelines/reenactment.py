@@ -157,7 +157,7 @@ class ReenactmentPipeline(LirecPipeline):
         """
         Look at a driver before it is used: faces, blur, cuts, the reference, and how long it will take.
 
-        Of a long video its beginning is looked at.
+        Of a long video its beginning is looked at, as far as the first face at least.
 
         Raises:
             LirecError: it cannot be read.

@@ -17,7 +17,8 @@ from lirec.processing.crop import Crop
 
 LOOKS_A_SECOND = 3
 COUNTS = 20  # frames whose faces are counted for a report
-LONGEST = 60.0  # seconds of a driver that are looked at
+LONGEST = 60.0  # seconds of a driver that are looked at, and more until there is a face
+SHORT = 2.0  # seconds in which every frame is looked at until there is a face
 FACE_PIXELS = 96  # the sharpness of a face is measured at this size, whatever its own
 BLURRED = 0.12  # sharpness of a face whose lips and lids are hard to follow
 SMALL = 60.0  # px, a face box of which the same holds
@@ -82,13 +83,13 @@ def survey(
     longest: float = LONGEST,
 ) -> Survey:
     """
-    Look at a few frames a second and choose the reference.
+    Look at a few frames a second and choose the reference; in the first seconds at more, until there is a face.
 
     Args:
         source: of the photo that is to move; at rest when None.
         reference: index of the frame to take; the one that is least strange when None.
         count_faces: in about so many of the frames looked at, count all faces, which takes longer.
-        longest: seconds to look at; a given reference is looked for to the end.
+        longest: seconds to look at; a face, or a given reference, is looked for to the end.
 
     Raises:
         LirecError: the reference is not among the frames, or has no face.
@@ -105,19 +106,23 @@ def survey(
     stride = max(round(driving.frame_rate / LOOKS_A_SECOND), 1)
     expected = min(driving.frame_count or np.inf, longest * driving.frame_rate) / stride
     every = max(int(np.ceil(expected / max(count_faces, 1))), 1)
-    is_cut, tracker = CutDetector(), FaceTracker(reconstruction)
+    is_cut, tracker = CutDetector(), FaceTracker(reconstruction, search_every=1)
     index = -1
     for index, frame in enumerate(driving.frames()):
-        if frame.time > longest and (reference is None or index > reference):
+        known = result.reference is not None
+        if frame.time > longest and known:
             break
         result.seconds = frame.time
         cut = is_cut(frame.image)
         if cut:
             result.scenes.append(Scene(frame.time))
-        if index % stride and not cut and index != reference:
+        between = index % stride and not cut and index != reference
+        if between and (known or reference is not None or frame.time > SHORT):
             continue
         tracker.fresh = True  # the head has moved since the last frame looked at: look twice
         look = Look(index, frame.time, tracker.follow(frame.image).motion)
+        if between and look.motion is None:
+            continue
         if count_faces and len(result.looks) % every == 0:
             look.faces = len(reconstruction(frame.image, mirror_average=False).faces)
         if look.motion is not None:

@@ -96,6 +96,28 @@ def test_long_drivers_are_looked_at_in_part(shipped_pipeline, names):
     assert survey(driving, shipped_pipeline, reference=30, longest=0.8).reference.index == 30
 
 
+def covered():
+    """(160, 160, 3): `wander(0)` with a cloth over the face, which is no cut."""
+    picture = wander(0).copy()
+    x1, y1, x2, y2 = FACE.astype(int)
+    picture[y1:y2, x1:x2] = picture[y1:y2, x1:x2].mean((0, 1))
+    return picture
+
+
+def test_a_face_that_comes_late_is_found(shipped_pipeline, names):
+    driving = open_driving([covered()] * 60 + [wander(0)] * 10, names)
+    found = survey(driving, shipped_pipeline, longest=1.0)
+    assert not found.cuts and found.reference.index >= 60
+    few = survey(open_driving([covered(), *[wander(0)] * 4], names), shipped_pipeline)
+    assert not few.cuts and few.reference.index == 1
+
+
+def test_every_picture_of_a_list_is_searched(shipped_pipeline, names):
+    driving = open_driving([covered()] * 2 + [wander(0)] * 3, names)
+    seen = [sighting.motion is not None for _, sighting in driving.sightings(shipped_pipeline)]
+    assert seen == [False] * 2 + [True] * 3
+
+
 def test_a_reference_that_is_not_there(shipped_pipeline, names):
     driving = open_driving([wander(0), wander(2), empty()], names)
     with pytest.raises(LirecError, match="0 to 2, not 3"):
