@@ -21,10 +21,10 @@ from lirec.pipelines.portrait import head_window
 from lirec.pipelines.reconstruction import RecAugNetPipeline
 from lirec.processing.image import load_image, to_tensor
 from train import common
+from train.data import training_set
 from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
 from train.data.pairs import FacePairs, head_view, rendered_pairs, true_view, video_pairs
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
-from train.data.voxceleb2 import VoxCeleb2Dataset
 from train.perceptual import feature_network
 
 
@@ -153,7 +153,7 @@ def pair_loader(options, run, model, config, pipeline):
     if options.data == "voxceleb2":
         if not options.root:
             raise LirecError("--data voxceleb2 needs --root, the folder that holds its videos.")
-        dataset = VoxCeleb2Dataset(options.root, "dev")
+        dataset = training_set("voxceleb2", options.root)
         where = (config.image_size, config.crop_scale, config.crop_rise)
         return video_pairs(dataset, pipeline, *where, options.batch_size, run.data_seed)
     if options.cache:

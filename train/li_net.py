@@ -39,7 +39,7 @@ from lirec.models.morphable_model import MorphableModel
 from lirec.models.weights import load_model
 from lirec.pipelines.reconstruction import RecAugNetPipeline
 from train import common
-from train.data import open_dataset
+from train.data import training_set
 from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
 from train.data.clips import rotation_clips
 from train.data.landmark_motions import (
@@ -50,9 +50,8 @@ from train.data.landmark_motions import (
     batches,
     landmark_model,
 )
-from train.data.rotations import FaceTriples, rendered_triples
+from train.data.rotations import FaceTriples, photo_triples, rendered_triples
 from train.data.synthetic import HELD_OUT_SEED, ExpressionSampler, SyntheticFaces
-from train.data.views import photo_triples
 from train.perceptual import feature_network
 
 FOLDERS = {"T": "transformer", "L": "lifter", "R": "rotator", "G": "generator"}
@@ -293,7 +292,7 @@ class TripleData:
         self.held_out = self.triples(FaceBatch.cat(clips), varied=False)
 
     def _photos(self, options, run, config) -> Iterator[FaceTriples]:
-        dataset = open_dataset(options.data, options.root, split="train")
+        dataset = training_set(options.data, options.root)
         reconstruction = RecAugNetPipeline.from_pretrained(options.reconstruction).to(run.device)
         where = (self.size, config.crop_scale, config.crop_rise)
         return photo_triples(dataset, reconstruction, *where, options.batch_size, run.data_seed)

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from lirec.models.morphable_model import MorphableModel
+from lirec.models.weights import load_model
 from lirec.processing.image import to_array
 from lirec.processing.video import VideoWriter
+from train.common import command
 from train.data.synthetic import Motion, SyntheticFaces
 from train.data.takes import Script, blinks, play, speech
 
@@ -125,11 +127,11 @@ def main(arguments=None):
     parser.add_argument("--output", type=Path, default=Path("examples"))
     parser.add_argument("--only", nargs="*", choices=EXAMPLES, default=list(EXAMPLES))
     options = parser.parse_args(arguments)
-    renderer = SyntheticFaces(MorphableModel.from_pretrained(options.model), SIZE)
+    renderer = SyntheticFaces(load_model(MorphableModel, options.model), SIZE)
     for name in options.only:
         draw(EXAMPLES[name], renderer, options.output / f"{name}.mp4")
         print(f"{name}.mp4 has {(options.output / f'{name}.mp4').stat().st_size / 1000:.0f} KB")
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

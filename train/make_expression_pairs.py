@@ -33,11 +33,10 @@ from lirec.pipelines.video_reenactment import DCNetPipeline
 from lirec.processing.crop import Crop
 from lirec.processing.image import to_array, to_tensor
 from train.common import command
-from train.data import DATASETS, PhotoDataset, open_dataset
+from train.data import DATASETS, PhotoDataset, training_set
 from train.data.cache import FaceBatch, shard_name, write_shard
-from train.data.landmark_motions import random_angles
 from train.data.skins import Dice
-from train.data.synthetic import BOX_SCALE, HELD_OUT_SEED, Motion, RenderedFaces, SyntheticFaces
+from train.data.synthetic import BOX_SCALE, HELD_OUT_SEED, Motion, RenderedFaces, SyntheticFaces, random_angles
 from train.data.takes import Takes, read_takes
 
 SOURCE_WIDTH = 2.0  # of a rendered source over what is kept of it, so that DCNet sees the whole head
@@ -321,7 +320,7 @@ def main(arguments: list[str] | None = None) -> None:
         width = round(SOURCE_WIDTH / BOX_SCALE * options.size)
         sources = RenderedSources(model, width, options.seed * 1_000_003, pipeline.dc_net if pipeline else None)
     else:
-        sources = PhotoSources(open_dataset(options.data, options.root), pipeline, options.seed)
+        sources = PhotoSources(training_set(options.data, options.root), pipeline, options.seed)
     takes = Takes(model.expression_names, recorded, options.takes_share)
     make_pairs(
         sources, takes, manifest, options.output, options.pictures, options.shard_size, options.per_source,

@@ -127,7 +127,7 @@ def test_script(tmp_path, capsys):
         (["--root", "somewhere"], "--data"),
         (["--data", "folder", "--root", ".", "--renderer", "mesh"], "dcnet"),
         (["--takes_share", "2"], "between 0 and 1"),
-        (["--weights", "no/such/weights/at/all"], "."),
+        (["--weights", "no/such/weights/at/all"], "no/such/weights/at/all"),
     ],
 )
 def test_wrong_options_give_a_sentence(tmp_path, arguments, message):

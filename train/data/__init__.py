@@ -16,7 +16,7 @@ from train.data.rafd import RaFDDataset
 from train.data.voxceleb2 import VoxCeleb2Dataset
 from train.data.w300lp import W300LPDataset
 
-__all__ = ["DATASETS", "FacePhoto", "PhotoDataset", "open_dataset"]
+__all__ = ["DATASETS", "FacePhoto", "PhotoDataset", "open_dataset", "training_set"]
 
 DATASETS: dict[str, type[PhotoDataset]] = {
     "folder": FolderDataset,
@@ -27,6 +27,8 @@ DATASETS: dict[str, type[PhotoDataset]] = {
     "rafd": RaFDDataset,
     "voxceleb2": VoxCeleb2Dataset,
 }
+TRAINING_SPLITS = {"celeba": "train", "multi-pie": "train", "rafd": "train", "voxceleb2": "dev"}
+"""What to train on, of the sets that keep people for tests."""
 
 
 def open_dataset(name: str, root: str | Path, **options) -> PhotoDataset:
@@ -43,3 +45,13 @@ def open_dataset(name: str, root: str | Path, **options) -> PhotoDataset:
     if name not in DATASETS:
         raise LirecError(f"There is no set of photos named {name!r}: choose one of {', '.join(DATASETS)}.")
     return DATASETS[name](root, **options)
+
+
+def training_set(name: str, root: str | Path) -> PhotoDataset:
+    """Open what there is to train on of a set of photos: all of it but the people kept for tests.
+
+    Raises:
+        LirecError: as of `open_dataset`.
+    """
+    split = TRAINING_SPLITS.get(name)
+    return open_dataset(name, root, **({"split": split} if split else {}))

@@ -16,6 +16,8 @@ import torch
 
 from lirec.errors import LirecError
 from lirec.models.morphable_model import MorphableModel
+from lirec.models.weights import load_model
+from train.common import command
 from train.data.clips import rotation_clips
 from train.data.synthetic import HELD_OUT_SEED, RenderedFaces, SyntheticFaces
 
@@ -23,6 +25,8 @@ TRUTH = (
     "identity", "expression", "albedo_coefficients", "angles", "translation", "focal", "light", "landmarks",
     "identity_number",
 )  # fmt: skip
+LARGEST_SHARD = 4096
+"""Pictures; the seeds of a shard's batches count on from its own, and those of shards are so far apart."""
 
 
 @dataclass
@@ -105,7 +109,12 @@ def write_shards(
     """Draw until `folder` holds `pictures`; a shard appears under its name only when it is whole.
 
     Batches and shards hold whole groups of `per_identity` neighbours; of `clips` see `draw`.
+
+    Raises:
+        LirecError: shards would be so large that their pictures repeat.
     """
+    if shard_size > LARGEST_SHARD:
+        raise LirecError(f"A shard holds {LARGEST_SHARD} pictures at most: give a smaller --shard_size.")
     folder.mkdir(parents=True, exist_ok=True)
     for shard in range(-(-pictures // shard_size)):
         name = shard_name(seed, shard)
@@ -114,7 +123,7 @@ def write_shards(
 
         def batches(shard=shard) -> Iterator[FaceBatch]:
             for first in range(0, shard_size, batch):
-                batch_seed = ((seed * 100_000 + shard) * 4096 + first) % HELD_OUT_SEED
+                batch_seed = ((seed * 100_000 + shard) * LARGEST_SHARD + first) % HELD_OUT_SEED
                 yield to_batch(draw(renderer, min(batch, shard_size - first), batch_seed, per_identity, clips))
 
         start = time.perf_counter()
@@ -154,10 +163,15 @@ class CachedFaces:
         folder: where the shards are.
         batch_size: pictures a batch.
         seed: of the order.
-        people: batches hold `people` pictures of each person where the cache has several (neighbours).
+        people: batches hold `people` pictures of each person, which are neighbours in the cache.
+
+    Raises:
+        LirecError: the folder is empty, its neighbours show different people, or a batch is too small for one person.
     """
 
     def __init__(self, folder: str | Path, batch_size: int, seed: int = 0, people: int = 1):
+        if batch_size < people:
+            raise LirecError(f"A batch of {batch_size} cannot hold {people} pictures of a person: make it larger.")
         self.folder, self.batch_size, self.people = Path(folder), batch_size, people
         self.rng = np.random.default_rng(seed)
         self.shards: dict[str, tuple[np.ndarray, dict[str, np.ndarray]]] = {}
@@ -179,7 +193,14 @@ class CachedFaces:
                 self.folder / truth.name.replace("truth_", "pictures_").replace(".npz", ".npy"), mmap_mode="r"
             )
             with np.load(truth) as values:
-                self.shards[truth.name] = (pictures, {name: values[name] for name in TRUTH})
+                values = {name: values[name] for name in TRUTH}
+            groups = values["identity_number"][: len(pictures) // self.people * self.people].reshape(-1, self.people)
+            if not len(groups) or (groups != groups[:, :1]).any():
+                raise LirecError(
+                    f"{self.folder} does not hold {self.people} pictures of each person in a row: draw such a one with "
+                    "--per_identity or --clips of `python -m train.data.cache`."
+                )
+            self.shards[truth.name] = (pictures, values)
 
     def __iter__(self) -> Iterator[FaceBatch]:
         while True:
@@ -218,7 +239,7 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
-    model = MorphableModel.from_pretrained(options.model)
+    model = load_model(MorphableModel, options.model)
     renderer = SyntheticFaces(model, options.size, options.device, supersampling=1.2)
     if options.clips == "rotation":
         options.per_identity = 3
@@ -238,4 +259,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

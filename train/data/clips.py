@@ -4,9 +4,8 @@ import math
 
 import torch
 
-from train.data.landmark_motions import random_angles
 from train.data.skins import Dice
-from train.data.synthetic import ExpressionSampler, Motion, RenderedFaces, SyntheticFaces
+from train.data.synthetic import ExpressionSampler, Motion, RenderedFaces, SyntheticFaces, random_angles
 
 
 def rotation_clips(renderer: SyntheticFaces, clips: int, seed: int, wild: float = 0.3) -> RenderedFaces:

@@ -12,7 +12,7 @@ import torch
 from lirec.geometry import euler_to_matrix, project
 from lirec.models.morphable_model import NECK_PIVOT, MorphableModel
 from train.data.skins import Dice
-from train.data.synthetic import HELD_OUT_SEED, ExpressionSampler
+from train.data.synthetic import HELD_OUT_SEED, ExpressionSampler, random_angles
 
 NEAR, FAR = 0.4, 4.0  # metres between cameras and faces
 FRESH = -100  # label of people that are not told apart; what `cross_entropy` ignores
@@ -146,11 +146,3 @@ class LandmarkMotions:
             vertices = self.model(identity, expression)
             points.append(self.model.landmarks(project(vertices, rotation, place, camera), angles))
         return points
-
-
-def random_angles(dice: Dice) -> torch.Tensor:
-    """(B, 3) radians: half of the faces look roughly into the camera, half anywhere up to profiles."""
-    yaw = torch.where(dice.chance(0.5) > 0, dice.uniform(-85, 85), dice.normal(0, 18))
-    pitch = torch.where(dice.chance(0.35) > 0, dice.uniform(-38, 42), dice.normal(2, 11))
-    roll = torch.where(dice.chance(0.25) > 0, dice.normal(0, 22), dice.normal(0, 7))
-    return torch.stack((pitch.clamp(-40, 45), yaw, roll.clamp(-50, 50)), 1) * (math.pi / 180)

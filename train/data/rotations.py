@@ -1,18 +1,26 @@
-"""Three frames of one scene for LI-Net's pictures: a source, the same turned, and that with another expression."""
+"""Three pictures of one person for LI-Net: a source, the same turned, and that with another expression."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from lirec.errors import LirecError
 from lirec.geometry import euler_to_matrix, intrinsics, project
 from lirec.geometry.landmarks import PARTS
 from lirec.models.morphable_model import MorphableModel
+from lirec.pipelines.portrait import head_window
+from lirec.pipelines.reconstruction import Face, RecAugNetPipeline
+from lirec.processing.image import load_image, to_tensor
 from train.data.cache import FaceBatch
 from train.data.pairs import seen_alike, spoil
 from train.data.skins import Dice
 from train.data.synthetic import ExpressionSampler
+from train.data.views import ViewDataset
 
 KEPT = 0.75  # how often each part of the face is drawn for R
+TRIES = 50  # triples in a row without faces after which something is wrong
 
 
 @dataclass
@@ -95,3 +103,58 @@ def landmarks_of(batch: FaceBatch, rows: torch.Tensor, model: MorphableModel, id
     camera = intrinsics(focal, focal.new_full((len(rows), 2), 0.5))
     vertices = model(identity, expression)
     return model.landmarks(project(vertices, euler_to_matrix(angles), batch.translation[rows], camera), angles)
+
+
+def photo_triples(
+    dataset: ViewDataset,
+    reconstruction: RecAugNetPipeline,
+    size: int,
+    scale: float,
+    rise: float,
+    batch_size: int,
+    seed: int,
+) -> Iterator[FaceTriples]:
+    """
+    Endless batches, on the reconstruction's device, which finds the landmarks; photos without a face are passed over.
+
+    Args:
+        size: S; scale, rise: as R's `crop_scale` and `crop_rise`.
+    """  # fmt: skip
+    rng, found, missed = np.random.default_rng(seed), [], 0
+    for views in dataset.triples(rng):
+        faces = [output.faces for output in reconstruction([load_image(view.file) for view in views])]
+        if not all(faces):
+            missed += 1
+            if missed > TRIES:
+                raise LirecError("No faces are found in these photos: is this the right set?")
+            continue
+        missed = 0
+        found.append([group[0] for group in faces])
+        if len(found) == batch_size:
+            yield _collate(found, size, scale, rise, rng, reconstruction.device)
+            found = []
+
+
+def _collate(found: list[list[Face]], size: int, scale: float, rise: float, rng, device) -> FaceTriples:
+    pictures, points = [[], [], []], [[], [], [], []]
+    for faces in found:
+        for place, face in enumerate(faces):
+            crop = head_window(face.landmarks, scale, rise)  # cameras differ, so each photo has a window of its own
+            points[place].append(crop.to_crop(face.landmarks, 1))
+            if place < 3:
+                pictures[place].append(crop.extract(face.image, size))
+
+    def numbers(values):
+        return torch.as_tensor(np.stack(values), dtype=torch.float32, device=device)
+
+    source, rotated, result = (to_tensor(np.stack(stack), device) for stack in pictures)
+    return FaceTriples(
+        source=source,
+        rotated=rotated,
+        result=result,
+        source_landmarks=numbers(points[0]),
+        result_landmarks=numbers(points[2]),
+        pose_landmarks=numbers(points[3]),
+        shown=numbers(rng.uniform(size=(len(found), len(PARTS))) < KEPT),
+        angles=numbers([faces[1].angles for faces in found]),
+    )

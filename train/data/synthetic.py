@@ -12,12 +12,15 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from lirec.errors import LirecError
 from lirec.geometry.camera import intrinsics, project
 from lirec.geometry.lighting import directional_light, linear_to_srgb, shade, srgb_to_linear
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.rasterizer import interpolate, rasterize
 from lirec.geometry.rotation import euler_to_matrix
 from lirec.models.morphable_model import NECK_PIVOT, MorphableModel
+from lirec.models.weights import load_model
+from train.common import command, image_grid
 from train.data.backgrounds import Backgrounds
 from train.data.degradations import degrade
 from train.data.props import Props
@@ -231,11 +234,11 @@ class SyntheticFaces:
             degraded: whether `image` differs from `clean`.
 
         Raises:
-            ValueError: when count is no multiple of the shared number, or both are asked for.
+            LirecError: when count is no multiple of the shared number, or both are asked for.
         """
         shared = pictures_per_identity * identities_per_motion
         if count % shared or min(pictures_per_identity, identities_per_motion) > 1:
-            raise ValueError(
+            raise LirecError(
                 f"{count} pictures cannot be shared as asked: give a multiple of pictures_per_identity or of "
                 "identities_per_motion, and only one of them."
             )
@@ -322,11 +325,7 @@ class SyntheticFaces:
         return Motion(expression, angles)
 
     def _motion(self, dice: Dice) -> Motion:
-        wide = dice.chance(0.5)
-        yaw = torch.where(wide > 0, dice.uniform(-85, 85), dice.normal(0, 18))
-        pitch = torch.where(dice.chance(0.35) > 0, dice.uniform(-38, 42), dice.normal(2, 11))
-        roll = torch.where(dice.chance(0.25) > 0, dice.normal(0, 22), dice.normal(0, 7))
-        angles = torch.stack((pitch.clamp(-40, 45), yaw, roll.clamp(-50, 50)), 1) * (math.pi / 180)
+        angles = random_angles(dice)
         return Motion(self.expressions.sample(dice), angles)
 
     def _camera(self, dice: Dice, vertices, angles, box_scale=BOX_SCALE):
@@ -515,17 +514,23 @@ class SyntheticFaces:
         return albedo * (soft * occlusion + key * column(lamp.colour)) + gleam * column(lamp.colour)
 
 
-def contact_sheet(faces: RenderedFaces, columns: int = 8, marks: bool = True) -> torch.Tensor:
+def random_angles(dice: Dice) -> torch.Tensor:
+    """(B, 3) radians: half of the faces look roughly into the camera, half anywhere up to profiles."""
+    yaw = torch.where(dice.chance(0.5) > 0, dice.uniform(-85, 85), dice.normal(0, 18))
+    pitch = torch.where(dice.chance(0.35) > 0, dice.uniform(-38, 42), dice.normal(2, 11))
+    roll = torch.where(dice.chance(0.25) > 0, dice.normal(0, 22), dice.normal(0, 7))
+    return torch.stack((pitch.clamp(-40, 45), yaw, roll.clamp(-50, 50)), 1) * (math.pi / 180)
+
+
+def contact_sheet(faces: RenderedFaces, columns: int = 8) -> torch.Tensor:
     """Pictures side by side, (3, rows * S, columns * S), landmarks drawn on every third."""
     pictures = faces.image.clone().cpu()
-    for index in range(0, len(pictures), 3 if marks else len(pictures) + 1):
+    for index in range(0, len(pictures), 3):
         for x, y in faces.landmarks[index].round().long().tolist():
             pictures[index, :, max(0, y - 1) : y + 1, max(0, x - 1) : x + 1] = torch.tensor([0.0, 1, 0])[
                 :, None, None
             ]
-    rows = len(pictures) // columns
-    grid = pictures[: rows * columns].unflatten(0, (rows, columns))
-    return grid.permute(2, 0, 3, 1, 4).reshape(3, rows * pictures.shape[2], columns * pictures.shape[3])
+    return image_grid(pictures, columns, gap=0)
 
 
 def main(arguments=None):
@@ -542,11 +547,13 @@ def main(arguments=None):
     parser.add_argument("--pictures_per_identity", type=int, default=1)
     parser.add_argument("--identities_per_motion", type=int, default=1)
     options = parser.parse_args(arguments)
+    if options.count < 1:
+        raise LirecError("--count must be 1 or more.")
     import time
 
     from PIL import Image
 
-    renderer = SyntheticFaces(MorphableModel.from_pretrained(options.model), options.size, options.device)
+    renderer = SyntheticFaces(load_model(MorphableModel, options.model), options.size, options.device)
     renderer.sample(options.pictures_per_identity * options.identities_per_motion, options.seed)
     start = time.perf_counter()
     faces = renderer.sample(
@@ -567,4 +574,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

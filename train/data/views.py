@@ -6,18 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lirec.errors import LirecError
-from lirec.geometry.landmarks import PARTS
-from lirec.pipelines.portrait import head_window
-from lirec.pipelines.reconstruction import Face, RecAugNetPipeline
-from lirec.processing.image import load_image, to_tensor
 from train.data.photos import PhotoDataset
-from train.data.rotations import KEPT, FaceTriples
 
 TEST_SHARE = 12 / 67  # of the people; the paper's split of RaFD
-TRIES = 50  # triples in a row without faces after which something is wrong
 
 
 @dataclass(frozen=True)
@@ -89,58 +82,3 @@ class ViewDataset(PhotoDataset):
             changed, any_other = (others[rng.integers(len(others))] for _ in range(2))
             target = sides[second]
             yield sides[first][kept], target[kept], target[changed], target[any_other]
-
-
-def photo_triples(
-    dataset: ViewDataset,
-    reconstruction: RecAugNetPipeline,
-    size: int,
-    scale: float,
-    rise: float,
-    batch_size: int,
-    seed: int,
-) -> Iterator[FaceTriples]:
-    """
-    Endless batches, on the reconstruction's device, which finds the landmarks; photos without a face are passed over.
-
-    Args:
-        size: S; scale, rise: as R's `crop_scale` and `crop_rise`.
-    """  # fmt: skip
-    rng, found, missed = np.random.default_rng(seed), [], 0
-    for views in dataset.triples(rng):
-        faces = [output.faces for output in reconstruction([load_image(view.file) for view in views])]
-        if not all(faces):
-            missed += 1
-            if missed > TRIES:
-                raise LirecError("No faces are found in these photos: is this the right set?")
-            continue
-        missed = 0
-        found.append([group[0] for group in faces])
-        if len(found) == batch_size:
-            yield _collate(found, size, scale, rise, rng, reconstruction.device)
-            found = []
-
-
-def _collate(found: list[list[Face]], size: int, scale: float, rise: float, rng, device) -> FaceTriples:
-    pictures, points = [[], [], []], [[], [], [], []]
-    for faces in found:
-        for place, face in enumerate(faces):
-            crop = head_window(face.landmarks, scale, rise)  # cameras differ, so each photo has a window of its own
-            points[place].append(crop.to_crop(face.landmarks, 1))
-            if place < 3:
-                pictures[place].append(crop.extract(face.image, size))
-
-    def numbers(values):
-        return torch.as_tensor(np.stack(values), dtype=torch.float32, device=device)
-
-    source, rotated, result = (to_tensor(np.stack(stack), device) for stack in pictures)
-    return FaceTriples(
-        source=source,
-        rotated=rotated,
-        result=result,
-        source_landmarks=numbers(points[0]),
-        result_landmarks=numbers(points[2]),
-        pose_landmarks=numbers(points[3]),
-        shown=numbers(rng.uniform(size=(len(found), len(PARTS))) < KEPT),
-        angles=numbers([faces[1].angles for faces in found]),
-    )

@@ -1,13 +1,15 @@
 """RaFD and Multi-PIE, read from small copies of their own layouts, and triples out of them."""
 
+import inspect
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from lirec import LirecError
 from tests.pipelines.clips import wander
-from train.data import open_dataset
-from train.data.views import photo_triples
+from train.data import DATASETS, TRAINING_SPLITS, open_dataset, training_set
+from train.data.rotations import photo_triples
 
 PEOPLE, ANGLES, EMOTIONS = range(1, 68), ("000", "090", "135"), ("angry", "happy", "sad")
 
@@ -32,11 +34,17 @@ def test_rafd_and_its_split(rafd):
     whole, train, test = (open_dataset("rafd", rafd, split=split) for split in (None, "train", "test"))
     assert len(whole) == 67 * 9 and len(train.people) == 55 and len(test.people) == 12
     assert not set(train.people) & set(test.people) and len(train) + len(test) == len(whole)
+    assert training_set("rafd", rafd).people == train.people
     view = whole.views[0]
     assert (view.person, view.yaw, view.expression) == ("01", -90, "angry frontal")
     assert whole.identity(view.file) == "01"
     with pytest.raises(LirecError, match="splits train and test"):
         open_dataset("rafd", rafd, split="dev")
+
+
+def test_all_sets_with_splits_have_one_for_training():
+    with_splits = {name for name, kind in DATASETS.items() if "split" in inspect.signature(kind).parameters}
+    assert set(TRAINING_SPLITS) == with_splits
 
 
 def test_triples(rafd):
