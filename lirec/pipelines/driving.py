@@ -17,7 +17,7 @@ from lirec.geometry import euler_to_matrix
 from lirec.pipelines.reconstruction import RecAugNetPipeline
 from lirec.pipelines.tracking import SEARCH_EVERY, FaceTracker, Motion, Sighting
 from lirec.processing.image import ImageSource, load_image
-from lirec.processing.motion_capture import MotionCapture, read_live_link_csv
+from lirec.processing.motion_capture import LIVE_LINK_NAMES, MotionCapture, read_live_link_csv
 from lirec.processing.video import DEFAULT_RATE, Frame, Video, open_video
 
 DrivingSource = ImageSource | Sequence[ImageSource] | MotionCapture
@@ -35,6 +35,7 @@ class Driving(ABC):
         path: the file whose sound goes along, or None.
         has_audio: whether it has sound.
         single: whether there is one frame only, which nothing can be compared with.
+        kind: what it is, in a word or two.
     """
 
     frame_rate: Fraction = DEFAULT_RATE
@@ -42,6 +43,7 @@ class Driving(ABC):
     path: Path | None = None
     has_audio: bool = False
     video: Video | None = None
+    kind: str = "Pictures"
 
     @property
     def single(self) -> bool:
@@ -87,6 +89,8 @@ class Pictures(Driving):
 class Captured(Driving):
     """Motion capture: expressions and head angles that need no tracking."""
 
+    kind = "Motion capture"
+
     def __init__(self, capture: MotionCapture):
         self.capture = capture
         self.frame_rate = Fraction(capture.frame_rate).limit_denominator(1001)
@@ -119,13 +123,13 @@ def open_driving(driving: DrivingSource, expression_names: Sequence[str]) -> Dri
             return Captured(read_live_link_csv(driving, expression_names))
         return Pictures(open_video(driving))
     if isinstance(driving, (np.ndarray, torch.Tensor)):
-        if driving.ndim == 2 and driving.shape[1] == len(expression_names):
+        if driving.ndim == 2 and driving.shape[1] in (len(expression_names), len(LIVE_LINK_NAMES)):
             values = driving.detach().cpu().numpy() if isinstance(driving, torch.Tensor) else driving
             driving = MotionCapture.from_arrays(values)
         elif driving.ndim == 4:
             driving = list(driving)
     if isinstance(driving, MotionCapture):
-        return Captured(driving)
+        return Captured(driving.ordered(expression_names))
     if isinstance(driving, (list, tuple)):
         if len(driving) == 0:
             raise LirecError("There is no driving picture in the list: give at least one.")

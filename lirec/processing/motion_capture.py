@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +93,30 @@ class MotionCapture:
             raise LirecError(f"A frame rate is a number above 0, not {frame_rate}.")
         times = np.arange(len(expression)) / frame_rate
         return cls(times, expression.clip(0, 1), angles, float(frame_rate), tuple(names))
+
+    def ordered(self, names: Sequence[str]) -> MotionCapture:
+        """
+        The motion with the coefficients of these names, in their order; without names it must have as many already.
+
+        Raises:
+            LirecError: there are more or fewer coefficients, or one has no name or is missing.
+        """
+        count = self.expression.shape[1]
+        if not self.names and count != len(names):
+            raise LirecError(
+                f"The motion has {count} coefficients a frame, not {len(names)}: give their names to "
+                "`MotionCapture.from_arrays`."
+            )
+        if self.names and len(self.names) != count:
+            raise LirecError(f"There are {count} coefficients but {len(self.names)} names: give one for each.")
+        if not self.names or self.names == tuple(names):
+            return self
+        columns = {name.lower(): index for index, name in enumerate(self.names)}
+        missing = [name for name in names if name.lower() not in columns]
+        if missing:
+            raise LirecError(f"The motion has no {missing[0]}: give all {len(names)} coefficients.")
+        wanted = [columns[name.lower()] for name in names]
+        return replace(self, expression=self.expression[:, wanted], names=tuple(names))
 
     def save(self, path: str | os.PathLike) -> Path:
         """

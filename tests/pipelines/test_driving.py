@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 from lirec import LirecError
 from lirec.pipelines.driving import Captured, Pictures, open_driving
 from lirec.pipelines.survey import BLURRED, report, sharpness, survey
-from lirec.processing.motion_capture import MotionCapture
+from lirec.processing.motion_capture import LIVE_LINK_NAMES, MotionCapture
 from tests.pipelines.clips import FACE, empty, wander, write
 
 
@@ -62,9 +62,23 @@ def test_motion_capture(names, untrained_pipeline):
     assert sightings[1].motion.rotation[0, 2] == pytest.approx(0.5, abs=1e-6)  # the nose goes to the picture's right
 
 
+def test_motion_capture_in_another_order(names):
+    values = np.linspace(0, 1, 52, dtype=np.float32)[None].repeat(2, 0)
+    driving = open_driving(MotionCapture.from_arrays(values, names=LIVE_LINK_NAMES), names)
+    expected = [values[0, LIVE_LINK_NAMES.index(name)] for name in names]
+    np.testing.assert_array_equal(driving.motion(1).expression, expected)
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
-    [([], "no driving picture"), (3, "not int"), ("nowhere.mp4", "no video at"), (np.zeros((4, 50)), None)],
+    [
+        ([], "no driving picture"),
+        (3, "not int"),
+        ("nowhere.mp4", "no video at"),
+        (np.zeros((4, 50)), None),
+        (np.zeros((4, 52)), "52 coefficients a frame, not 51"),
+        (MotionCapture.from_arrays(np.zeros((4, 50))), "50 coefficients a frame, not 51"),
+    ],
 )
 def test_wrong_sources(names, wrong, sentence):
     if sentence is None:  # a grey picture, 50 px wide

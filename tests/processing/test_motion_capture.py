@@ -7,7 +7,7 @@ import torch
 
 from lirec.errors import LirecError
 from lirec.geometry import euler_to_matrix
-from lirec.processing.motion_capture import MotionCapture, eye_angles, read_live_link_csv
+from lirec.processing.motion_capture import LIVE_LINK_NAMES, MotionCapture, eye_angles, read_live_link_csv
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +170,23 @@ def test_motion_from_arrays():
     }.items():
         with pytest.raises(LirecError, match=message):
             MotionCapture.from_arrays(*arguments)
+
+
+def test_coefficients_are_put_in_order_by_their_names(names):
+    values = np.random.default_rng(0).uniform(0, 1, (3, 52)).astype(np.float32)
+    given = [name[0].upper() + name[1:] for name in LIVE_LINK_NAMES]
+    motion = MotionCapture.from_arrays(values, names=given).ordered(names)
+    assert motion.names == names and motion.expression.shape == (3, 51)
+    np.testing.assert_array_equal(motion.expression[:, names.index("jawOpen")], values[:, given.index("JawOpen")])
+    unnamed = MotionCapture.from_arrays(values[:, :51])
+    assert unnamed.ordered(names) is unnamed
+    for message, wrong in {
+        "52 coefficients a frame, not 51: give their names": MotionCapture.from_arrays(values),
+        "52 coefficients but 51 names": MotionCapture.from_arrays(values, names=names),
+        "has no browDownLeft": MotionCapture.from_arrays(values[:, :2], names=given[:2]),
+    }.items():
+        with pytest.raises(LirecError, match=message):
+            wrong.ordered(names)
 
 
 def take(names, count=75, rate=25.0):
