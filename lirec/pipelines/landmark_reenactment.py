@@ -51,8 +51,8 @@ class LINetOutput(BaseOutput):
         crop (`np.ndarray` of shape `(S, S, 3)`): the window round the head alone.
         source (`np.ndarray` of shape `(S, S, 3)`): the same window of the photo as it was.
         rotated (`np.ndarray` of shape `(S, S, 3)`): what the rotation module makes of it.
-        source_landmarks, driving_landmarks, transformed_landmarks (`np.ndarray` of shape `(256, 256, 3)`): drawn.
-        landmarks (`np.ndarray` of shape `(68, 2)`): the transformed ones, in px of the photo; float32.
+        source_landmarks, driving_landmarks (`np.ndarray` of shape `(68, 2)`): px of their pictures, float32.
+        landmarks (`np.ndarray` of shape `(68, 2)`): the driver's with the source's shape, in px of the photo.
     """
 
     image: np.ndarray
@@ -61,15 +61,14 @@ class LINetOutput(BaseOutput):
     rotated: np.ndarray
     source_landmarks: np.ndarray
     driving_landmarks: np.ndarray
-    transformed_landmarks: np.ndarray
     landmarks: np.ndarray
 
     def steps(self) -> list[tuple[np.ndarray, str]]:
         """The pictures of the steps in order, each with its name."""
         return [
-            (self.source_landmarks, "1 source"),
-            (self.driving_landmarks, "2 driver"),
-            (self.transformed_landmarks, "3 transformed"),
+            (picture_of(self.source_landmarks), "1 source"),
+            (picture_of(self.driving_landmarks), "2 driver"),
+            (picture_of(self.landmarks), "3 transformed"),
             (self.rotated, "4 rotated"),
             (self.crop, "5 result"),
         ]
@@ -88,6 +87,8 @@ class LINetPipeline(ReenactmentPipeline):
         reconstruction ([`RecAugNetPipeline`]): finds faces and their landmarks. It is not saved with this pipeline.
         reconstruction_id (`str`): where it is stored, see [`DCNetPipeline`].
     """
+
+    relative = False
 
     def __init__(
         self,
@@ -144,7 +145,7 @@ class LINetPipeline(ReenactmentPipeline):
         Raises:
             LirecError: something given cannot be used, or no face was found.
         """
-        driver = open_landmarks(driving, self.expression_names)
+        driver = self._open(driving)
         try:
             if not driver.single:
                 raise LirecError("A single picture drives a single picture: for a video use `animate`.")
@@ -164,9 +165,8 @@ class LINetPipeline(ReenactmentPipeline):
             crop=crop[0],
             source=to_array(portrait.photo)[0],
             rotated=rotated[0],
-            source_landmarks=picture_of(portrait.motion.landmarks),
-            driving_landmarks=picture_of(sighting.motion.landmarks),
-            transformed_landmarks=picture_of(motion.landmarks),
+            source_landmarks=portrait.motion.landmarks,
+            driving_landmarks=sighting.motion.landmarks,
             landmarks=motion.landmarks,
         )
 
@@ -194,7 +194,7 @@ class LINetPipeline(ReenactmentPipeline):
         Raises:
             LirecError: something given cannot be used, or no face was found.
         """
-        began, output = clock.perf_counter(), check_output(output)
+        began, output = clock.perf_counter(), check_output(output, driving)
         return self._write(self._start(source, driving, **settings), output, callback, began)
 
     def frames(
@@ -249,6 +249,9 @@ class LINetPipeline(ReenactmentPipeline):
         chosen = self._choose(source, face, box, size)
         return LandmarkPortrait(chosen, self.networks(), size, most)
 
+    def _open(self, driving: DrivingSource | np.ndarray) -> Driving:
+        return open_landmarks(driving, self.expression_names)
+
     def networks(self) -> LINet:
         """R and G, ready to draw."""
         model, size = self.reconstruction.morphable_model, self.expression_generator.config.image_size
@@ -261,7 +264,7 @@ class LINetPipeline(ReenactmentPipeline):
     ) -> Drive:
         """Check everything and look at the source."""
         photo, box = self._framed(source, box, paste)
-        driver = open_landmarks(driving, self.expression_names)
+        driver = self._open(driving)
         portrait = self.prepare(photo, face=face, box=box, size=size, most=MAX_DRAWN["video"])
         transfer = LandmarkTransfer(portrait.motion, self.landmark_transformer, transform)
         smoother = LandmarkSmoother() if smoothing and not driver.single else None
@@ -385,7 +388,9 @@ class LandmarkSmoother:
 
 
 class GivenLandmarks(Driving):
-    """Landmarks (T, 68, 2) in px that need no tracking."""
+    """Landmarks (T, 68, 2) in px that need no tracking; where all 68 are one point there is no face."""
+
+    kind = "Landmarks"
 
     def __init__(self, landmarks: np.ndarray):
         self.landmarks = np.asarray(landmarks, np.float32)
@@ -393,7 +398,8 @@ class GivenLandmarks(Driving):
 
     def sightings(self, reconstruction):
         for index, points in enumerate(self.landmarks):
-            yield float(index / self.frame_rate), Sighting(replace(Motion.at_rest(), landmarks=points), cut=False)
+            motion = replace(Motion.at_rest(), landmarks=points) if np.ptp(points, axis=0).any() else None
+            yield float(index / self.frame_rate), Sighting(motion, cut=False)
 
 
 def open_landmarks(driving, expression_names: Sequence[str]) -> Driving:
@@ -411,6 +417,8 @@ def open_landmarks(driving, expression_names: Sequence[str]) -> Driving:
             raise LirecError(
                 "Driving landmarks are 68 points (x, y) in pixels for each frame: these hold none, or NaN."
             )
+        if not np.ptp(points, axis=1).any():
+            raise LirecError("The driving landmarks show no face: in every frame all 68 are one point.")
         return GivenLandmarks(points)
     driver = open_driving(driving, expression_names)
     if isinstance(driver, Captured):

@@ -21,7 +21,7 @@ from lirec.pipelines.reconstruction import Face, RecAugNetPipeline
 from lirec.pipelines.survey import DrivingReport, Survey, report
 from lirec.pipelines.tracking import Motion
 from lirec.processing.image import ImageSource, load_image, shrink
-from lirec.processing.video import VideoWriter
+from lirec.processing.video import VideoWriter, check_unread
 
 RECONSTRUCTION = "rec-aug-net"
 MAX_SIDE = 1920  # px of a photo that becomes a video
@@ -82,7 +82,14 @@ class VideoReenactmentOutput(BaseOutput):
 
 
 class ReenactmentPipeline(LirecPipeline):
-    """A pipeline that works with a reconstruction pipeline, whose networks are not saved with it."""
+    """
+    A pipeline that works with a reconstruction pipeline, whose networks are not saved with it.
+
+    Attributes:
+        relative: whether a driver's frames are compared with a reference among them.
+    """
+
+    relative = True
 
     def _borrow(self, reconstruction: RecAugNetPipeline, reconstruction_id: str) -> None:
         self.register_to_config(reconstruction_id=reconstruction_id)
@@ -160,13 +167,17 @@ class ReenactmentPipeline(LirecPipeline):
         Of a long video its beginning is looked at, as far as the first face at least.
 
         Raises:
-            LirecError: it cannot be read.
+            LirecError: it cannot drive, or not be read.
         """
-        driver = open_driving(driving, self.expression_names)
+        driver = self._open(driving)
         try:
-            return report(driver, self.reconstruction, self._pace)
+            return report(driver, self.reconstruction, self._pace, self.relative)
         finally:
             driver.close()
+
+    def _open(self, driving: DrivingSource) -> Driving:
+        """What drives, frame by frame; a `LirecError` where it cannot."""
+        return open_driving(driving, self.expression_names)
 
     def _pace(self, image: np.ndarray, box: np.ndarray) -> float:
         """Seconds that a frame takes to be drawn here, tried on a picture with a face."""
@@ -184,7 +195,10 @@ class ReenactmentPipeline(LirecPipeline):
         if not paste:
             return photo, box
         shrunk = shrink(photo, MAX_SIDE)
-        return shrunk, None if box is None else np.asarray(box, np.float32) * (shrunk.shape[1] / photo.shape[1])
+        if box is not None:
+            given = self.reconstruction.given_boxes([box])
+            box = given[0].box * (shrunk.shape[1] / photo.shape[1]) if given else box
+        return shrunk, box
 
     @staticmethod
     def _write(
@@ -233,11 +247,11 @@ class ReenactmentPipeline(LirecPipeline):
         )
 
 
-def check_output(output: str | os.PathLike) -> Path:
+def check_output(output: str | os.PathLike, driving: DrivingSource) -> Path:
     """The file to write.
 
     Raises:
-        LirecError: its ending is unknown, or its folder is not there.
+        LirecError: its ending is unknown, its folder is not there, or it is what drives.
     """
     output = Path(output)
     picture = output.suffix.lower() in PICTURES
@@ -245,6 +259,8 @@ def check_output(output: str | os.PathLike) -> Path:
         raise LirecError(f"Videos are written as MP4: end the name {output.name} in .mp4.")
     if not output.parent.is_dir():
         raise LirecError(f"There is no folder {output.parent}: make it first, or give another path.")
+    given = driving if isinstance(driving, (list, tuple)) else [driving]
+    check_unread(output, *(each for each in given if isinstance(each, (str, os.PathLike))))
     return output
 
 

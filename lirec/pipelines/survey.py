@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lirec.errors import LirecError
-from lirec.pipelines.driving import Captured, Driving
+from lirec.pipelines.driving import Captured, Driving, Pictures
 from lirec.pipelines.motion import strangeness
 from lirec.pipelines.reconstruction import RecAugNetPipeline
 from lirec.pipelines.tracking import CutDetector, FaceTracker, Motion
@@ -167,7 +167,8 @@ class DrivingReport:
         times: seconds of the frames looked at.
         faces: how many faces each of them has; where they were not counted, 0 or 1.
         missing, blurred, cuts: seconds of frames looked at without the face, with a blurred one, and of cuts.
-        reference_time: seconds of the frame in which the face is at rest, with which others will be compared.
+        reference_time: seconds of the frame in which the face is at rest, with which others will be compared; None
+            where none is.
         expected_seconds: that driving a photo will take here; None where unknown.
         usable: whether there is a face to follow.
         sentences: all that in plain words.
@@ -189,16 +190,20 @@ class DrivingReport:
 
 
 def report(
-    driving: Driving, reconstruction: RecAugNetPipeline, pace: Callable[[np.ndarray, np.ndarray], float]
+    driving: Driving,
+    reconstruction: RecAugNetPipeline,
+    pace: Callable[[np.ndarray, np.ndarray], float],
+    relative: bool = True,
 ) -> DrivingReport:
     """
     Look at a driver and put it into words.
 
     Args:
         pace: seconds that a frame takes to be drawn, from a picture (H, W, 3) and the box of the face in it.
+        relative: whether frames will be compared with a reference.
     """
-    if isinstance(driving, Captured):
-        return _report_of_capture(driving)
+    if not isinstance(driving, Pictures):
+        return _report_of_motion(driving, reconstruction)
     began = clock.perf_counter()
     seen = survey(driving, reconstruction, count_faces=COUNTS)
     spent = clock.perf_counter() - began
@@ -231,7 +236,7 @@ def report(
         missing=missing,
         blurred=blurred,
         cuts=seen.cuts,
-        reference_time=seen.reference.time if seen.reference else None,
+        reference_time=seen.reference.time if seen.reference and relative else None,
         expected_seconds=expected,
         usable=seen.reference is not None,
         sentences=[],
@@ -242,9 +247,14 @@ def report(
     return result
 
 
-def _report_of_capture(driving: Captured) -> DrivingReport:
+def _report_of_motion(driving: Driving, reconstruction: RecAugNetPipeline) -> DrivingReport:
     duration = float(driving.frame_count / driving.frame_rate)
-    head = "" if driving.capture.angles is not None else ", without the turns of the head"
+    headless = isinstance(driving, Captured) and driving.capture.angles is None
+    head = ", without the turns of the head" if headless else ""
+    sentences = [f"{driving.kind} of {_span(duration)}, {driving.frame_count} frames{head}."]
+    missing = [time for time, sighting in driving.sightings(reconstruction) if sighting.motion is None]
+    if missing:
+        sentences.append(f"There is no face at {_times(missing)}, where the last motion will be held.")
     return DrivingReport(
         duration=duration,
         frame_rate=float(driving.frame_rate),
@@ -252,13 +262,13 @@ def _report_of_capture(driving: Captured) -> DrivingReport:
         has_sound=False,
         times=[],
         faces=[],
-        missing=[],
+        missing=missing,
         blurred=[],
         cuts=[],
         reference_time=None,
         expected_seconds=None,
         usable=True,
-        sentences=[f"Motion capture of {_span(duration)}, {driving.frame_count} frames{head}."],
+        sentences=sentences,
     )
 
 
@@ -289,7 +299,8 @@ def _sentences(found: DrivingReport, shown: list[Look], looked: float) -> list[s
     if found.cuts:
         many = "There is a cut" if len(found.cuts) == 1 else f"There are {len(found.cuts)} cuts,"
         result.append(f"{many} at {_times(found.cuts)}: the face is found anew there.")
-    result.append(f"The face is most at rest at {found.reference_time:.1f} s: other frames are compared with it.")
+    if found.reference_time is not None:
+        result.append(f"The face is most at rest at {found.reference_time:.1f} s: other frames are compared with it.")
     if found.expected_seconds is not None:
         result.append(f"Driving a photo with it will take about {_span(found.expected_seconds)} here.")
     return result

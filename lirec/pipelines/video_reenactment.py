@@ -13,7 +13,7 @@ from diffusers.utils import BaseOutput
 
 from lirec.errors import LirecError
 from lirec.models.dc_net import DCNet
-from lirec.pipelines.driving import Captured, DrivingSource, open_driving
+from lirec.pipelines.driving import Captured, DrivingSource
 from lirec.pipelines.editing import edited_motion
 from lirec.pipelines.motion import PARTS, MotionSmoother, MotionTransfer
 from lirec.pipelines.portrait import Portrait
@@ -99,7 +99,7 @@ class DCNetPipeline(ReenactmentPipeline):
         Raises:
             LirecError: something given cannot be used, or no face was found.
         """
-        began, output = clock.perf_counter(), check_output(output)
+        began, output = clock.perf_counter(), check_output(output, driving)
         return self._write(self._start(source, driving, **settings), output, callback, began)
 
     def frames(
@@ -177,7 +177,7 @@ class DCNetPipeline(ReenactmentPipeline):
         size = CROP_SIZE if size is None and not paste else size
         names = self.expression_names
         MotionTransfer(Motion.at_rest(len(names)), None, names, motion, strength, move)  # before the slow part
-        driver = open_driving(driving, names)
+        driver = self._open(driving)
         portrait = self.prepare(photo, face=face, box=box, size=size)
         seen = survey(driver, self.reconstruction, portrait.motion, reference)
         if seen.reference is None and not isinstance(driver, Captured):

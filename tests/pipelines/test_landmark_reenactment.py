@@ -12,6 +12,7 @@ from lirec.geometry.landmarks import box_normalised
 from lirec.models.li_net import LAYERS, ExpressionGenerator, FaceRotator, LandmarkTransformer
 from lirec.pipelines.landmark_reenactment import LandmarkSmoother, LandmarkTransfer
 from lirec.pipelines.tracking import Motion
+from lirec.processing.motion_capture import MotionCapture
 from lirec.processing.video import open_video
 from tests.pipelines.clips import ASTRONAUT, FACE, empty, wander, write
 
@@ -126,6 +127,28 @@ def test_landmarks_drive_a_video_and_a_picture_is_written(pipeline, photo, portr
     assert (frames[0].image != frames[2].image).any()
     pipeline.animate(photo, landmarks[:1], tmp_path / "out.png", box=FACE)
     assert Image.open(tmp_path / "out.png").size == (160, 160)
+
+
+def test_rows_without_landmarks_are_held(pipeline, photo, portrait, tmp_path):
+    landmarks = np.stack([portrait.motion.landmarks] * 4)
+    landmarks[[0, 2]] = 0
+    result = pipeline.animate(photo, landmarks, tmp_path / "out.mp4", box=FACE)
+    assert result.frame_count == 4 and result.held == pytest.approx([0, 0.08])
+    with pytest.raises(LirecError, match="show no face"):
+        pipeline(portrait, landmarks[0])
+
+
+def test_check_before_use(pipeline, portrait, tmp_path):
+    found = pipeline.check(write(tmp_path / "clip.mp4", [wander(0)] * 3))
+    assert found.usable and found.expected_seconds > 0 and found.reference_time is None
+    assert not any("compared" in sentence for sentence in found.sentences)
+    landmarks = np.stack([portrait.motion.landmarks, np.zeros((68, 2), np.float32)])
+    found = pipeline.check(landmarks)
+    assert found.usable and found.missing == [0.04]
+    assert found.sentences[0] == "Landmarks of 0.1 s, 2 frames." and "0.0 s" in found.sentences[1]
+    MotionCapture.from_arrays(np.zeros((2, 51)), names=pipeline.expression_names).save(tmp_path / "take.csv")
+    with pytest.raises(LirecError, match="Motion capture has no landmarks"):
+        pipeline.check(tmp_path / "take.csv")
 
 
 def test_a_driver_that_wanders_moves_the_head_within_limits(pipeline, portrait):

@@ -236,10 +236,23 @@ def test_no_faces_and_wrong_outputs(pipeline, photo, clip, tmp_path):
         pipeline(photo, clip, tmp_path / "out.avi")
     with pytest.raises(LirecError, match="no folder"):
         pipeline(photo, clip, tmp_path / "no" / "out.mp4")
+    for wrong in ("face", [1, 2, 3, None]):
+        with pytest.raises(LirecError, match="Boxes are a list of"):
+            pipeline(photo, clip, tmp_path / "out.mp4", box=wrong)
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(LirecError):
         pipeline(photo, tmp_path / "text.mp4", tmp_path / "out.mp4", box=FACE)
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_the_driver_is_not_written_over(pipeline, photo, tmp_path):
+    silent = write(tmp_path / "silent.mp4", [wander(0)] * 2)
+    Image.fromarray(wander(0)).save(tmp_path / "picture.png")
+    for driver, output in ((silent, silent), ([tmp_path / "picture.png"], tmp_path / "picture.png")):
+        before = output.read_bytes()
+        with pytest.raises(LirecError, match="read and written at once"):
+            pipeline(photo, driver, output, box=FACE)
+        assert output.read_bytes() == before
 
 
 def test_check_before_use(pipeline, clip):
