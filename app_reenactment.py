@@ -40,8 +40,8 @@ WHOLE, HEAD = "The whole photo", "The head only"
 
 
 @spaces.GPU(duration=30)
-def check_driving(path: str) -> DrivingReport:
-    return reenactment_pipeline().check(path)
+def check_driving(path: str, by_landmarks: bool = False) -> DrivingReport:
+    return (landmark_pipeline() if by_landmarks else reenactment_pipeline()).check(path)
 
 
 @spaces.GPU(duration=180)
@@ -155,6 +155,17 @@ class VideoFiles:
         folder = Path(self._folder.name)
         self.result, self.side_by_side, self.stop = folder / "result.mp4", folder / "side_by_side.mp4", folder / "stop"
 
+    def put_side_by_side(self, driving: str) -> bool:
+        """Show the driver beside the result; a warning and False where that cannot be done."""
+        from lirec.processing.comparison import side_by_side
+
+        try:
+            side_by_side(driving, self.result, self.side_by_side)
+        except LirecError as error:
+            gr.Warning(said(error, driving))
+            return False
+        return True
+
 
 def video_part(
     photo: gr.Image,
@@ -221,7 +232,7 @@ def video_part(
         if path is None:
             return "There is no driving video."
         try:
-            return listed(check_driving(path).sentences)
+            return listed(check_driving(path, by_landmarks).sentences)
         except LirecError as error:
             return listed([said(error, path)])
 
@@ -241,20 +252,18 @@ def video_part(
     def make(path, chosen, kept, progress=gr.Progress(), *values):  # noqa: B008
         if kept is None:
             return {summary: gr.skip()}
-        from lirec.processing.comparison import side_by_side
-
         progress(0, desc="Looking at the photo and the video")
         wanted = dict(zip(settings, values, strict=True))
         try:
             made = drive(by_landmarks, chosen.face, path, str(kept.result), str(kept.stop), wanted, progress)
-            progress(1, desc="Putting both side by side")
-            side_by_side(path, made.path, kept.side_by_side)
         except LirecError as error:
             gr.Warning(said(error, path))
             return {summary: listed([said(error, path)])}
-        paths = [str(made.path), str(kept.side_by_side)]
-        links = dict(zip(downloads, paths, strict=True))
-        return {result: paths[1], summary: listed(_summary(made)), row: gr.update(visible=True), **links}
+        progress(1, desc="Putting both side by side")
+        shown = kept.side_by_side if kept.put_side_by_side(path) else made.path
+        links = str(made.path), gr.update(value=str(shown), visible=shown == kept.side_by_side)
+        return {result: str(shown), summary: listed(_summary(made)), row: gr.update(visible=True),
+                **dict(zip(downloads, links, strict=True))}  # fmt: skip
 
     def end() -> tuple:
         return gr.update(visible=True), gr.update(visible=False)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app_reenactment import check_driving
 from lirec.processing.image import load_image
 from tests.browsing import EXAMPLES, LONG, beginning, download, message, open_tab, running_app, upload
 
@@ -83,11 +84,18 @@ def test_driver_without_a_face(page, tmp_path):
     message(page, "No face was found in the driving picture")
 
 
+def test_a_video_is_looked_at_without_dc_net(monkeypatch):
+    monkeypatch.setattr("app_reenactment.reenactment_pipeline", None)
+    found = check_driving(str(EXAMPLES / "smiling.mp4"), by_landmarks=True)
+    assert found.usable and found.expected_seconds > 0 and found.reference_time is None
+
+
 def test_video(page, tmp_path):
     page.get_by_role("tab", name="With a video").first.click()
     upload(page, PHOTO, "#landmark-source")
     upload(page, beginning(tmp_path / "driver.mp4", 0.4), "#landmark-driving")
     page.locator("#landmark-report").get_by_text("will take about").wait_for(timeout=LONG)
+    assert "compared" not in page.inner_text("#landmark-report")
     page.click("#landmark-drive")
     page.locator("#landmark-summary").get_by_text("10 frames").wait_for(timeout=LONG)
     page.wait_for_selector("#landmark-result video")

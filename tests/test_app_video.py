@@ -5,6 +5,7 @@ import numpy as np
 import pygltflib
 import pytest
 
+from app_reenactment import VideoFiles
 from app_shared import faces_of
 from app_video import SLIDERS, EditedSitter
 from lirec.pipelines.editing import GAZES, TURNS
@@ -149,6 +150,16 @@ def test_result_beside_its_driver(made, film, driver):
     last = [frame.image for frame in open_video(driver)][-1]
     scaled = frames[-1][:, :height].reshape(-1, 3).mean(0)
     assert np.allclose(scaled, last.reshape(-1, 3).mean(0), atol=4)
+
+
+def test_a_result_that_fits_beside_no_driver_is_kept(tmp_path):
+    files = VideoFiles()
+    files.result.write_bytes((EXAMPLES / "smiling.mp4").read_bytes())
+    (tmp_path / "notes.mp4").write_text("no video")
+    with pytest.warns(UserWarning, match="^notes.mp4 is no video"):
+        assert not files.put_side_by_side(str(tmp_path / "notes.mp4"))
+    assert files.result.exists() and not files.side_by_side.exists()
+    assert files.put_side_by_side(str(files.result)) and files.side_by_side.exists()
 
 
 def test_stop_keeps_what_is_finished(page, tmp_path, film):
