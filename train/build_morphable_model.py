@@ -483,7 +483,7 @@ def build(identities: int, skins: int, texture_size: int, seed: int) -> Morphabl
     )
     mean = mean.reshape(-1, 3)
     eyes = 0.5 * sum(mean[assembly.slices[name]].mean(0) for name in ("eye_left", "eye_right"))
-    mean = mean - eyes * [1, 1, 0] + [0, 0, 0]
+    mean = mean - eyes * [1, 1, 0]
 
     names = heads.actions
     deltas = np.stack([assembly.expression(name, mean) for name in names])

@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from lirec import LirecError
 from lirec.geometry import project
 from lirec.geometry.view_synthesis import warp
 from lirec.losses import hinge_discriminator_loss, hinge_generator_loss
@@ -16,6 +18,7 @@ from lirec.models.discriminators import PatchDiscriminator
 from lirec.models.layered_output import LayeredOutput
 from lirec.models.weights import load_model
 from lirec.processing.video import VideoWriter
+from train.data import pairs
 from train.data.cache import to_batch, write_shards
 from train.data.pairs import mistaken_view, rendered_pairs, true_view, video_pairs
 from train.data.skins import Dice
@@ -119,11 +122,20 @@ def test_pairs_out_of_videos(faces, shipped_pipeline, tmp_path):
     with VideoWriter(folder / "00001.mp4", (80, 80), 25) as writer:
         for frame in frames:
             writer.write((frame.permute(1, 2, 0).numpy() * 255).astype(np.uint8))
-    pairs = next(video_pairs(VoxCeleb2Dataset(tmp_path, "dev"), shipped_pipeline, SIZE, 2.0, 0.06, 2, seed=0))
-    assert pairs.source.shape == (2, 3, SIZE, SIZE)
-    points = project(*(getattr(pairs.source_view, name) for name in ("vertices", "rotation", "translation", "K")))
+    batch = next(video_pairs(VoxCeleb2Dataset(tmp_path, "dev"), shipped_pipeline, SIZE, 2.0, 0.06, 2, seed=0))
+    assert batch.source.shape == (2, 3, SIZE, SIZE)
+    points = project(*(getattr(batch.source_view, name) for name in ("vertices", "rotation", "translation", "K")))
     middle = points[..., :2].mean(1)
     assert (middle - 0.5).abs().max() < 0.2  # the head is in the middle of the crop
+
+
+def test_clips_without_faces_end_with_a_sentence(shipped_pipeline, tmp_path, monkeypatch):
+    folder = tmp_path / "id00001" / "video" / "00001"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (64, 64)).save(folder / "0.png")
+    monkeypatch.setattr(pairs, "TRIES", 2)
+    with pytest.raises(LirecError, match="No faces are found"):
+        next(video_pairs(VoxCeleb2Dataset(tmp_path), shipped_pipeline, SIZE, 2.0, 0.06, 2, seed=0))
 
 
 def run(tmp_path, *arguments):

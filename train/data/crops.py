@@ -37,7 +37,7 @@ def crop_photo(photo: FacePhoto, size: int, scale: float, rng: np.random.Generat
     return crop.extract(photo.image, size), points, photo.landmarks is not None
 
 
-def photo_loader(dataset, size: int, batch_size: int, scale: float, seed: int, workers: int = 0):
+def photo_loader(dataset, size: int, batch_size: int, scale: float, seed: int):
     """Endless shuffled `PhotoBatch`es of a set of `FacePhoto`s."""
     rng = np.random.default_rng(seed)
 
@@ -50,8 +50,8 @@ def photo_loader(dataset, size: int, batch_size: int, scale: float, seed: int, w
         )
 
     loader = DataLoader(
-        dataset, batch_size, shuffle=True, collate_fn=collate, num_workers=workers,
-        generator=torch.Generator().manual_seed(seed), drop_last=len(dataset) >= batch_size,
+        dataset, batch_size, shuffle=True, collate_fn=collate, generator=torch.Generator().manual_seed(seed),
+        drop_last=len(dataset) >= batch_size,
     )  # fmt: skip
     while True:
         yield from loader

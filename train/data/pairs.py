@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from lirec.errors import LirecError
 from lirec.geometry import euler_to_matrix, intrinsics, project
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.morphable_model import MorphableModel
@@ -18,6 +19,8 @@ from train.data.cache import FaceBatch
 from train.data.degradations import jpeg
 from train.data.skins import Dice, column
 from train.data.voxceleb2 import VoxCeleb2Dataset, read_frame
+
+TRIES = 50  # clips in a row without faces after which something is wrong
 
 
 @dataclass
@@ -142,15 +145,22 @@ def video_pairs(
 
     Args:
         size: S; scale, rise: as DCNet's `crop_scale` and `crop_rise`.
+
+    Raises:
+        LirecError: many clips in a row show no face.
     """
     rng = np.random.default_rng(seed)
-    found = []
+    found, missed = [], 0
     while True:
         clip = dataset.clips[rng.integers(len(dataset.clips))]
         frames = [read_frame(clip, place) for place in rng.uniform(0, 1, 2)]
         faces = [output.faces for output in reconstruction(frames)]
         if not all(faces):
+            missed += 1
+            if missed > TRIES:
+                raise LirecError("No faces are found in these clips: is this the right set?")
             continue
+        missed = 0
         crop = head_window(faces[0][0].landmarks, scale, rise)
         found.append((crop, [group[0] for group in faces]))
         if len(found) == batch_size:

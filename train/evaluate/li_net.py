@@ -165,10 +165,10 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
         own = faces_of(reconstruction, batch.photo, landmark_box(batch.source * size).cpu().numpy())
         pictures = {UNTOUCHED: batch.photo.expand_as(truth), TRUTH: truth}
         for name, draw in methods.by_name.items():
-            began = time.perf_counter()
+            began = _now(truth.device)
             picture = draw(batch).float().clamp(0, 1)
             if name == FULL:
-                seconds, drawn = seconds + time.perf_counter() - began, drawn + len(picture)
+                seconds, drawn = seconds + _now(truth.device) - began, drawn + len(picture)
             if picture.shape[3] != size:
                 picture = F.interpolate(picture, (size, size), mode="bicubic", align_corners=False).clamp(0, 1)
             pictures[name] = picture
@@ -197,6 +197,13 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
         scores.report(report, f"identity cosine, yaw {low}-{high}°")
     report.details["seconds a picture"] = {"result": seconds / max(drawn, 1), "threads": torch.get_num_threads()}
     return report
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, once the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def faces_of(reconstruction: RecAugNetPipeline, pictures: Tensor, boxes):

@@ -147,6 +147,8 @@ def main(arguments: list[str] | None = None) -> Report:
     if bool(options.videos) != bool(options.portraits):
         raise LirecError("Give --videos and --portraits, or neither.")
     reconstruction = RecAugNetPipeline.from_pretrained(options.reconstruction).to(options.device)
+    if options.videos:
+        videos_in(options.videos)  # before hours are spent on the rest
     pairs = real_pairs(options.real, options.pairs) if options.real else []
     reports, conditions = {}, {}
     for weights in options.weights:
@@ -182,13 +184,17 @@ def add_drives(report: Report, pipeline: DCNetPipeline, options: argparse.Namesp
     clip = next(held_out_clips(pipeline.reconstruction.morphable_model, 4, 4))
     rendered = list(to_array(clip.image))
     add_jitter(report, pipeline, "jitter, rendered driver", list(zip(rendered[:4:2], rendered[5::2], strict=True)))
-    if not options.videos:
-        return
+    if options.videos:
+        add_real(report, pipeline, options)
+
+
+def add_real(report: Report, pipeline: DCNetPipeline, options: argparse.Namespace) -> None:
+    """What the videos of a folder do to the photos of another, and jitter with them."""
     photos = [load_image(path) for path in pictures_below(options.portraits)]
-    videos = [read_beginning(path) for path in sorted(options.videos.iterdir()) if path.suffix in VIDEOS]
-    if not photos or not videos:
-        raise LirecError(f"Put videos (MP4) into {options.videos}, and photos into {options.portraits}.")
     photos = [photo for photo in photos if Studio(pipeline).find(photo) is not None]
+    if not photos:
+        raise LirecError(f"No photo in {options.portraits} shows a face: put portraits there.")
+    videos = [read_beginning(path) for path in videos_in(options.videos)]
     add_real_drives(report, pipeline, photos, videos, options.frames)
     add_jitter(report, pipeline, "jitter, real driver", [(photos[0], video[0]) for video in videos[:2]])
 
@@ -420,11 +426,13 @@ def evaluate(
     """Same and cross identity on rendered clips of two frames, and same identity on pairs of real frames."""
     studio, scores = Studio(pipeline), Scores()
     features = PictureFeatures(pipeline.reconstruction.face_embedder)
+    before = []
     for clip in clips:
         faces = studio.look(clip.image, landmark_box(clip.landmarks))
         sources, drivers = faces[::2], faces[1::2]
         same_identity(studio, features, sources, drivers, scores)
-        cross_identity(studio, features, sources, drivers[1:] + drivers[:1], scores)
+        cross_identity(studio, features, sources, others(drivers, before), scores)
+        before = drivers
     for pair in pairs:
         source, driver = (framed(studio.look([photo.image], [photo.box])[0]) for photo in pair)
         real_pair(studio, source, driver, scores)
@@ -450,6 +458,11 @@ def evaluate(
         scores.report(report, f"real pairs, SSIM of the face at {REAL_SIZE} px")
         scores.report(report, "real pairs, rotation error", "°")
     return report
+
+
+def others(drivers: list[Face], before: list[Face]) -> list[Face]:
+    """Another person for each: the next of the batch; for one who is alone in it, the first of the batch before."""
+    return drivers[1:] + (drivers if len(drivers) > 1 else before)[:1]
 
 
 def same_identity(studio: Studio, features, sources: list[Face], drivers: list[Face], scores: Scores) -> None:
@@ -618,6 +631,18 @@ def still_frames(picture: np.ndarray, count: int, seed: int = 0) -> list[np.ndar
         )
         frames.append(load_image(stream.getvalue()))
     return frames
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """
+    Raises:
+        LirecError: there is no such folder, or no video in it.
+    """
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    videos = [path for path in paths if path.suffix.lower() in VIDEOS]
+    if not videos:
+        raise LirecError(f"There is no video in {folder}: put driving videos (MP4) there.")
+    return videos
 
 
 def read_beginning(path: Path) -> list[np.ndarray]:

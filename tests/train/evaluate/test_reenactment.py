@@ -73,6 +73,11 @@ def test_the_warp_is_nearer_to_the_driver_than_the_source_is(report):
     assert cosines["two frames of one person"] > cosines["two people"]
 
 
+def test_everybody_is_driven_by_another():
+    assert reenactment.others(["a", "b", "c"], []) == ["b", "c", "a"]
+    assert reenactment.others(["d"], ["a", "b", "c"]) == ["a"]
+
+
 def test_a_face_driven_by_itself_stays(pipeline, clip):
     studio, scores = Studio(pipeline), Scores()
     faces = studio.look(clip.image[:2], reenactment.landmark_box(clip.landmarks[:2]))
@@ -254,3 +259,15 @@ def test_wrong_options_give_a_sentence(tmp_path):
         reenactment.main(["--videos", str(tmp_path)])
     with pytest.raises(LirecError):
         reenactment.main(["--weights", str(tmp_path / "missing")])
+
+
+def test_folders_without_videos_or_faces_give_a_sentence(pipeline, tmp_path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(LirecError, match="no video in"):
+            reenactment.videos_in(folder)
+    (tmp_path / "CLIP.MP4").touch()
+    assert reenactment.videos_in(tmp_path) == [tmp_path / "CLIP.MP4"]
+    Image.new("RGB", (80, 60)).save(tmp_path / "empty.png")
+    options = SimpleNamespace(videos=tmp_path, portraits=tmp_path, frames=2)
+    with pytest.raises(LirecError, match="shows a face"):
+        reenactment.add_real(Report("", "", ""), pipeline, options)
