@@ -278,6 +278,9 @@ class Run:
         prepared = self.accelerator.prepare(*objects)
         prepared = prepared if isinstance(prepared, tuple) else (prepared,)
         self._optimizers = [item for item in prepared if isinstance(item, torch.optim.Optimizer)]
+        if self.accelerator.num_processes > 1:  # all begin with the buffers of the first, as with its weights
+            for buffer in (b for item in prepared if isinstance(item, nn.Module) for b in item.buffers()):
+                buffer.copy_(broadcast(buffer.contiguous()))
         return prepared if len(prepared) > 1 else prepared[0]
 
     def average(self, model: nn.Module, name: str, full_precision: tuple[str, ...] | None = None) -> nn.Module:

@@ -14,6 +14,7 @@ class Line(ModelMixin, ConfigMixin):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(1, width), nn.BatchNorm1d(width), nn.Linear(width, 1))
         self.register_buffer("triangles", torch.tensor([[0, 5, 1001], [7, 3, 2047]]))
+        self.register_buffer("statistics", torch.rand(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layers(x)
@@ -33,6 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate)
     model, optimizer = run.prepare(model, optimizer)
     averaged = run.average(model, "line", full_precision=("layers.2",))
+    everywhere = run.accelerator.gather(averaged.statistics)
+    assert (everywhere == everywhere[0]).all(), "all processes begin with the same buffers"
 
     def validate() -> None:
         x = torch.linspace(0, 1, 16, device=run.device)[:, None]
