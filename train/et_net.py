@@ -1,11 +1,9 @@
-"""Train ETNet on pictures whose expressions are known: `python -m train.et_net --preset cpu --cache FOLDER`."""
+"""Train ETNet on pictures of known heads: `python -m train.et_net --preset cpu --cache FOLDER`."""
 
 import math
 
 import torch
-from torch import nn
 
-from lirec import losses
 from lirec.metrics import coefficient_scores
 from lirec.models.et_net import ETNet
 from lirec.models.morphable_model import MorphableModel
@@ -16,17 +14,7 @@ from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
 from train.data.degradations import degrade
 from train.data.skins import Dice
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
-from train.rec_net import FaceProbes, block_out, points_losses, squared_millimetres, take_backbone
-
-
-def expression_losses(expression: torch.Tensor, truth: FaceBatch, probes: FaceProbes) -> dict[str, torch.Tensor]:
-    """The terms for coefficients (B, 51), each weighted; `probes` are the vertices at which movements are compared."""
-    move, true_move = (probes.displace(c, "expression") for c in (expression, truth.expression))
-    return {
-        "activation": 20 * losses.expression_loss(expression, truth.expression, floor=0.02),
-        "coefficients": 40 * losses.coefficient_loss(expression, truth.expression),
-        "movement": 0.3 * squared_millimetres(move - true_move, probes.weights),
-    }
+from train.rec_net import FaceProbes, block_out, feedback_losses, take_backbone
 
 
 def prepare(batch: FaceBatch, model, generator, config, degrade_share: float) -> FaceBatch:
@@ -55,7 +43,7 @@ def build_parser():
     add("--cache", help="folder of `train.data.cache`; without it faces are drawn while training")
     add("--morphable_model", default="hub/rec-aug-net/morphable_model")
     add("--start", help="weights to start from")
-    add("--backbone", help="weights of a RecNet or ETNet whose backbone to start from")
+    add("--backbone", help="weights of a RecNet or ETNet whose ResNet to start from")
     add("--degrade_share", type=float, default=0.6, help="share of the pictures that get blur, noise and the like")
     return parser
 
@@ -65,15 +53,14 @@ def main(arguments=None):
     run = common.Run(options)
     model = load_model(MorphableModel, options.morphable_model)
     probes = FaceProbes(model)
-    network = load_model(ETNet, options.start) if options.start else ETNet(**options.model)
+    network = load_model(ETNet, options.start) if options.start else common.build(ETNet, options.model)
     if options.backbone:
         take_backbone(network, options.backbone)
+    if network.feedback is not None:
+        network.feedback.attach(model)
     config = network.config
-    to_points = nn.Linear(network.backbone.count, 2 * len(probes.chosen))
-    optimizer = torch.optim.AdamW(
-        [*network.parameters(), *to_points.parameters()], lr=options.learning_rate, weight_decay=options.weight_decay
-    )
-    network, to_points, optimizer = run.prepare(network, to_points, optimizer)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    network, optimizer = run.prepare(network, optimizer)
     average = run.average(network, "et_net")
     model, probes = model.to(run.device), probes.to(run.device)
     generator = torch.Generator(run.device).manual_seed(run.data_seed)
@@ -88,10 +75,10 @@ def main(arguments=None):
     held_out = prepare(held_out, model, torch.Generator(run.device).manual_seed(0), config, 0.5)
 
     def validate():
-        expression = average(held_out.image).expression
-        for name, value in expression_losses(expression, held_out, probes).items():
+        output = average(held_out.image)
+        for name, value in feedback_losses(output.heads, held_out, probes).items():
             run.log(**{f"validation.{name}": value})
-        scores = coefficient_scores(expression.clamp(0, 1), held_out.expression)
+        scores = coefficient_scores(output.expression.clamp(0, 1), held_out.expression)
         run.log(**{
             "validation.correlation": scores.correlation.mean(),
             "validation.learnt": (scores.correlation >= 0.5).sum(),
@@ -102,9 +89,7 @@ def main(arguments=None):
         truth = prepare(batch, model, generator, config, options.degrade_share)
         with run.autocast():
             output = network(truth.image.contiguous(memory_format=torch.channels_last))
-            points = to_points(output.features)
-        terms = expression_losses(output.expression, truth, probes)
-        terms |= points_losses(points, output.points, truth, probes)
+        terms = feedback_losses(output.heads, truth, probes)
         run.optimize(sum(terms.values()), optimizer)
         run.log(**terms)
 

@@ -1,13 +1,12 @@
 """Train RecNet: `python -m train.rec_net --preset cpu --data synthetic`.
 
 Two sets of losses, usable together: the supervised one on rendered faces, whose truth is known, and the paper's
-self-supervised one on photos (`--data folder|300w-lp|celeba|ls3d|voxceleb2 --root FOLDER`).
+self-supervised one on photos (`--data NAME --root FOLDER`; the names are those of `train.data.DATASETS`).
 """
 
-import json
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from lirec import losses
@@ -23,11 +22,12 @@ from lirec.geometry import (
     vertex_normals,
 )
 from lirec.models.et_net import ETNet
+from lirec.models.mesh_feedback import Head
 from lirec.models.morphable_model import MorphableModel
-from lirec.models.rec_net import RecNet
-from lirec.models.weights import find_folder, load_model
+from lirec.models.rec_net import RecNet, RecNetOutput
+from lirec.models.weights import find_folder, load_model, read_json
 from train import common
-from train.data import DATASETS, open_dataset
+from train.data import DATASETS, training_set
 from train.data.augment import CROP_SCALE, mirror, random_window
 from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
 from train.data.crops import photo_loader
@@ -41,15 +41,16 @@ def crop_camera(focal: torch.Tensor, size: float) -> torch.Tensor:
     return intrinsics(focal * size, focal.new_full((len(focal), 2), size / 2))
 
 
+EARLIER = 0.4
+"""Weight of what was seen before a step of `MeshFeedback`."""
+
+
 class FaceProbes(nn.Module):
     """A few hundred vertices of the model, at which shapes, places and colours are compared.
 
     Args:
         model: the morphable model.
         count: vertices spread over the face, besides the landmarks, the outline of the jaw and the irises.
-
-    Attributes:
-        ranked: numbers of the probes for heat maps to find: brows, eyes, nose and lips, then an eighth of the rest.
     """
 
     def __init__(self, model: MorphableModel, count: int = 320):
@@ -74,7 +75,6 @@ class FaceProbes(nn.Module):
             "identity": model.identity_basis[:, chosen].flatten(1),
             "expression": model.expression_basis[:, chosen].flatten(1),
             "on_skin": on_skin.float(),
-            "ranked": torch.cat((torch.where(weights > 1)[0], torch.where(weights == 1)[0][::8])),
         }
         for name, value in names.items():
             self.register_buffer(name, value, persistent=False)
@@ -109,20 +109,43 @@ def squared_millimetres(displacement: torch.Tensor, weights: torch.Tensor) -> to
     return 1e6 * (displacement.square().sum(-1) * weights).mean()
 
 
-def supervised_losses(
-    output, truth: FaceBatch, turn: torch.Tensor, model: MorphableModel, probes: FaceProbes
-):
-    """The terms for rendered faces, each weighted; `turn (B, 3, 3)` leads from the light's camera to the crop's."""
+def head_losses(head: RecNetOutput | Head, truth: FaceBatch, probes: FaceProbes) -> dict[str, torch.Tensor]:
+    """The terms for shape, pose and camera of rendered faces, each weighted."""
     weights = probes.weights
-    shape, true_shape = (probes.displace(c, "identity") for c in (output.identity, truth.identity))
-    move, true_move = (probes.displace(c, "expression") for c in (output.expression, truth.expression))
-    rotation, true_rotation = euler_to_matrix(output.angles), euler_to_matrix(truth.angles)
-    points = project(probes.mean + shape + move, rotation, output.translation, crop_camera(output.focal, 1.0))
+    shape, true_shape = (probes.displace(c, "identity") for c in (head.identity, truth.identity))
+    move, true_move = (probes.displace(c, "expression") for c in (head.expression, truth.expression))
+    rotation, true_rotation = euler_to_matrix(head.angles), euler_to_matrix(truth.angles)
+    points = project(probes.mean + shape + move, rotation, head.translation, crop_camera(head.focal, 1.0))
     true_points = project(
         probes.mean + true_shape + true_move, true_rotation, truth.translation, crop_camera(truth.focal, 1.0)
     )
     distance = (points - true_points)[..., :2].square().sum(-1).add(1e-10).sqrt()
+    return {
+        "points": 60 * (distance * weights).mean(),
+        "identity": 0.15 * squared_millimetres(shape - true_shape, weights),
+        "identity_coefficients": 0.25 * losses.coefficient_loss(head.identity, truth.identity),
+        "movement": 0.3 * squared_millimetres(move - true_move, weights),
+        "expression_coefficients": 60 * losses.coefficient_loss(head.expression, truth.expression),
+        "activation": 15 * losses.expression_loss(head.expression, truth.expression, floor=0.02),
+        "rotation": 2 * losses.rotation_loss(rotation, true_rotation),
+        "scale": 2 * losses.scale_loss(head.translation, head.focal, truth.translation, truth.focal),
+        "focal": 0.1 * losses.focal_loss(head.focal, truth.focal),
+    }
 
+
+def feedback_losses(heads: Sequence[RecNetOutput | Head], truth: FaceBatch, probes: FaceProbes):
+    """`head_losses` of each look at the picture, of which the last counts most."""
+    terms = head_losses(heads[-1], truth, probes)
+    for number, head in enumerate(heads[:-1]):
+        terms[f"look_{number}"] = EARLIER * sum(head_losses(head, truth, probes).values())
+    return terms
+
+
+def supervised_losses(
+    output: RecNetOutput, truth: FaceBatch, turn: torch.Tensor, model: MorphableModel, probes: FaceProbes
+) -> dict[str, torch.Tensor]:
+    """The terms for rendered faces, each weighted; `turn (B, 3, 3)` leads from the light's camera to the crop's."""
+    true_rotation = euler_to_matrix(truth.angles)
     vertices = model(truth.identity, truth.expression)
     normals = vertex_normals(vertices, model.triangles)[:, probes.chosen] @ true_rotation.transpose(1, 2)
     facing = (-normals[..., 2]).clamp_min(0) * probes.on_skin
@@ -133,51 +156,27 @@ def supervised_losses(
     true_lit = linear_to_srgb((true_albedo * shade(normals @ turn, truth.light)).clamp(1e-4, 1.5))
     light = ((lit - true_lit).abs().mean(-1) * facing).sum() / facing.sum()
     paint = ((colour - true_colour).abs().mean(-1) * probes.on_skin).mean()
-    return {
-        "points": 60 * (distance * weights).mean(),
-        "identity": 0.15 * squared_millimetres(shape - true_shape, weights),
-        "expression": 0.3 * squared_millimetres(move - true_move, weights),
-        "identity_coefficients": 0.25 * losses.coefficient_loss(output.identity, truth.identity),
-        "expression_coefficients": 80 * losses.coefficient_loss(output.expression, truth.expression),
-        "activation": 4 * losses.expression_loss(output.expression, truth.expression),
-        "rotation": 2 * losses.rotation_loss(rotation, true_rotation),
-        "scale": 2 * losses.scale_loss(output.translation, output.focal, truth.translation, truth.focal),
-        "focal": 0.1 * losses.focal_loss(output.focal, truth.focal),
+    return feedback_losses([*(output.earlier or []), output], truth, probes) | {
         "light": 4 * light,
         "albedo": 3 * paint,
         "albedo_coefficients": 0.05 * losses.coefficient_loss(output.albedo, truth.albedo_coefficients),
     }
 
 
-def points_losses(
-    guessed: torch.Tensor, found: torch.Tensor | None, truth: FaceBatch, probes: FaceProbes
+def self_supervised_losses(
+    output: RecNetOutput, photo, model: MorphableModel, embedder: nn.Module | None
 ) -> dict[str, torch.Tensor]:
-    """
-    Distances of the probes, in crop sides, which make the features precise; each weighted.
-
-    Args:
-        guessed: (B, 2 N) from the middle, read straight from the features.
-        found: (B, P, 2) the first P of `probes.ranked`, by heat maps, or None.
-    """
-    moved = probes.displace(truth.identity, "identity") + probes.displace(truth.expression, "expression")
-    camera = crop_camera(truth.focal, 1.0)
-    points = project(probes.mean + moved, euler_to_matrix(truth.angles), truth.translation, camera)[..., :2] - 0.5
-
-    def distance(given, points, weights):
-        return 60 * ((given - points).square().sum(-1).add(1e-8).sqrt() * weights).mean()
-
-    terms = {"features": distance(guessed.float().unflatten(1, (-1, 2)), points, probes.weights)}
-    if found is not None:
-        rows = probes.ranked[: found.shape[1]]
-        terms["maps"] = distance(found, points[:, rows], 1.0)
-    return terms
-
-
-def self_supervised_losses(output, photo, model: MorphableModel, embedder: nn.Module | None):
-    """The paper's terms for photos: landmarks, rendering, identity and regularisation.
+    """The paper's terms for photos: landmarks, rendering, identity and regularisation; of earlier looks as well.
 
     `photo` has image (B, 3, S, S), landmarks (B, 68, 2) px and has_landmarks (B,).
     """
+    terms = _photo_losses(output, photo, model, embedder)
+    for number, look in enumerate(output.earlier or []):
+        terms[f"look_{number}"] = EARLIER * sum(_photo_losses(look, photo, model, embedder).values())
+    return terms
+
+
+def _photo_losses(output, photo, model, embedder):
     size = photo.image.shape[3]
     vertices = model(output.identity, output.expression.clamp(0, 1))
     rotation = euler_to_matrix(output.angles)
@@ -216,22 +215,20 @@ def skin_likelihood(images: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def take_backbone(network: RecNet | ETNet, path: str) -> None:
-    """Give a network the backbone of a trained one of the same sizes; what that lacks begins without a say.
+    """Give a network the ResNet of a trained one.
 
     Raises:
         LirecError: it has other sizes.
     """
-    kind = json.loads((find_folder(path) / "config.json").read_text(encoding="utf-8"))["_class_name"]
-    given = load_model({"RecNet": RecNet, "ETNet": ETNet}[kind], path).backbone.state_dict()
-    backbone, hidden = network.backbone, given.get("hidden.weight")
-    if backbone.points is not None and hidden is not None and "points.to_maps.weight" not in given:
-        given["hidden.weight"] = F.pad(hidden, (0, backbone.hidden.in_features - hidden.shape[1]))
+    folder = find_folder(path)
+    kind = read_json(folder / "config.json", f"{folder} holds no network").get("_class_name")
+    if kind not in ("RecNet", "ETNet"):
+        raise LirecError(f"{folder} holds a {kind}: give the folder of a RecNet or an ETNet.")
+    given = load_model({"RecNet": RecNet, "ETNet": ETNet}[kind], folder).backbone.resnet
     try:
-        missing, _ = backbone.load_state_dict(given, strict=False)
+        network.backbone.resnet.load_state_dict(given.state_dict())
     except RuntimeError as error:
-        raise LirecError(f"The backbone of {path} has other sizes than the preset's.") from error
-    if any(not name.startswith("points.") for name in missing):
-        raise LirecError(f"The backbone of {path} has other sizes than the preset's.")
+        raise LirecError(f"The ResNet of {path} has other sizes than the preset's.") from error
 
 
 def build_parser():
@@ -243,7 +240,7 @@ def build_parser():
     add("--morphable_model", default="hub/rec-aug-net/morphable_model")
     add("--embedder", help="weights of a FaceEmbedder for the identity loss on photos")
     add("--start", help="weights to start from")
-    add("--backbone", help="weights of a RecNet or ETNet whose backbone to start from")
+    add("--backbone", help="weights of a RecNet or ETNet whose ResNet to start from")
     add(
         "--degrade_share",
         type=float,
@@ -253,11 +250,13 @@ def build_parser():
     return parser
 
 
-def photo_batches(options, names, roots, size):
+def photo_batches(names, roots, size: int, batch_size: int, seed: int):
+    """Endless batches of each set of photos."""
     if len(roots) != len(names):
-        raise LirecError(f"--root must name one folder for each of {', '.join(names)}.")
+        sets = ", ".join(names) or "the sets of photos: --data names none"
+        raise LirecError(f"--root must name one folder for each of {sets}.")
     return [
-        iter(photo_loader(open_dataset(name, root), size, options.batch_size, CROP_SCALE, options.seed))
+        iter(photo_loader(training_set(name, root), size, batch_size, CROP_SCALE, seed))
         for name, root in zip(names, roots, strict=True)
     ]
 
@@ -266,22 +265,21 @@ def main(arguments=None):
     options = common.parse(build_parser(), arguments)
     run = common.Run(options)
     model = load_model(MorphableModel, options.morphable_model).to(run.device).eval()
-    network = load_model(RecNet, options.start) if options.start else RecNet(**options.model)
+    network = load_model(RecNet, options.start) if options.start else common.build(RecNet, options.model)
     if options.backbone:
         take_backbone(network, options.backbone)
+    if network.feedback is not None:
+        network.feedback.attach(model)
     size = network.config.image_size
     probes = FaceProbes(model.cpu()).to(run.device)
     model.to(run.device)
-    to_points = nn.Linear(network.backbone.count, 2 * len(probes.chosen))
-    optimizer = torch.optim.AdamW(
-        [*network.parameters(), *to_points.parameters()], lr=options.learning_rate, weight_decay=options.weight_decay
-    )
-    network, to_points, optimizer = run.prepare(network, to_points, optimizer)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    network, optimizer = run.prepare(network, optimizer)
     average = run.average(network, "rec_net")
     generator = torch.Generator(run.device).manual_seed(run.data_seed)
 
     photo_names = [name for name in options.data if name != "synthetic"]
-    photos = photo_batches(options, photo_names, options.root, size)
+    photos = photo_batches(photo_names, options.root, size, options.batch_size, run.data_seed)
     embedder = None
     if options.embedder:
         from lirec.models.face_embedder import FaceEmbedder
@@ -311,10 +309,8 @@ def main(arguments=None):
             image = truth.image.contiguous(memory_format=torch.channels_last)
             with run.autocast():
                 output = network(image)
-                points = to_points(output.features)
             terms = supervised_losses(output, truth, turn, model, probes)
-            terms |= points_losses(points, output.points, truth, probes)
-        for photo in (next(source) for source in photos) if rendered else [batch]:
+        for photo in [*([] if rendered else [batch]), *(next(source) for source in photos)]:
             photo = photo.to(run.device)
             with run.autocast():
                 output = network(photo.image)

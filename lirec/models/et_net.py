@@ -9,6 +9,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from lirec.models.layers import CropFeatures
+from lirec.models.mesh_feedback import Head, MeshFeedback, head_counts, read_head
 
 
 @dataclass
@@ -16,21 +17,20 @@ class ETNetOutput(BaseOutput):
     """
     Args:
         expression (`torch.Tensor` of shape `(B, 51)`): β as regressed, a little beyond [0, 1] at times.
-        features (`torch.Tensor` of shape `(B, D)`): what it is regressed from; training reads more from it.
-        points (`torch.Tensor` of shape `(B, P, 2)`, *optional*): those that `PointMaps` finds.
+        heads (`list[Head]`): all that is regressed, before and after each step of `MeshFeedback`; while no gradients
+            are recorded, after the last alone.
     """
 
     expression: torch.Tensor
-    features: torch.Tensor
-    points: torch.Tensor | None = None
+    heads: list[Head]
 
 
 class ETNet(ModelMixin, ConfigMixin):
     r"""
     ResNet that regresses JR2Net's β from an upright crop round the landmarks.
 
-    The paper's ResNet-34 with its average over all places is the default; shipped weights keep the places
-    (`lirec.models.layers.CropFeatures`).
+    The paper's ResNet-34 with its average over all places is the default. Shape, pose and camera are regressed too,
+    since `MeshFeedback`, which shipped weights have, needs to know where the face is.
 
     Args:
         image_size (`int`): Width and height of the crops.
@@ -38,8 +38,9 @@ class ETNet(ModelMixin, ConfigMixin):
         layer_type (`str`): `"basic"` (ResNet-18, 34) or `"bottleneck"` (ResNet-50).
         depths, hidden_sizes (`list[int]`): Blocks and channels of the stages.
         embedding_size (`int`): Channels of the stem.
-        place_channels (`list[int]`), head_width (`int`), point_count (`int`): As in `CropFeatures`.
-        expression_count (`int`): Number of coefficients.
+        place_channels (`list[int]`), head_width (`int`): As in `lirec.models.layers.CropFeatures`.
+        feedback_steps (`int`): How often `MeshFeedback` looks again; the paper's network does not.
+        identity_count, expression_count (`int`): Numbers of coefficients.
     """
 
     @register_to_config
@@ -53,21 +54,33 @@ class ETNet(ModelMixin, ConfigMixin):
         embedding_size: int = 64,
         place_channels: tuple[int, ...] = (),
         head_width: int = 0,
-        point_count: int = 0,
+        feedback_steps: int = 0,
+        identity_count: int = 80,
         expression_count: int = 51,
     ):
         super().__init__()
         self.backbone = CropFeatures(
-            image_size, layer_type, depths, hidden_sizes, embedding_size, place_channels, head_width, point_count
+            image_size, layer_type, depths, hidden_sizes, embedding_size, place_channels, head_width
         )
-        self.head = nn.Linear(self.backbone.count, expression_count)
+        count = sum(head_counts(identity_count, expression_count))
+        self.head = nn.Linear(self.backbone.count, count)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
+        self.feedback = None
+        if feedback_steps:
+            self.feedback = MeshFeedback(
+                hidden_sizes, self.backbone.count, count, identity_count, expression_count, feedback_steps
+            )
 
     def forward(self, images: torch.Tensor) -> ETNetOutput:
         """
         Args:
             images (`torch.Tensor` of shape `(B, 3, image_size, image_size)`): sRGB crops in [0, 1].
         """
-        features, points = self.backbone(images)
-        return ETNetOutput(expression=self.head(features).float(), features=features, points=points)
+        features, stages = self.backbone(images)
+        looks = [self.head(features)]
+        if self.feedback is not None:
+            looks = self.feedback(looks[0], features, stages, images)
+        counts = self.config.identity_count, self.config.expression_count
+        heads = [read_head(numbers, *counts) for numbers in (looks if torch.is_grad_enabled() else looks[-1:])]
+        return ETNetOutput(expression=heads[-1].expression, heads=heads)

@@ -12,7 +12,7 @@ from lirec.geometry import euler_to_matrix
 from lirec.geometry.landmarks import box_normalised
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.conditions import ConditionRenderer, DrivenMaps, SourceMaps
-from lirec.models.layers import ResidualPerceptron, principal_axes
+from lirec.models.layers import ResidualPerceptron, StaysFloat32, principal_axes
 from lirec.models.morphable_model import MorphableModel
 
 DISTANCE = 1.2  # metres from the camera to the head: the perspective of a portrait, since landmarks hardly tell it
@@ -32,7 +32,7 @@ class LandmarkLifterOutput(BaseOutput):
     angles: torch.Tensor
 
 
-class LandmarkLifter(ModelMixin, ConfigMixin):
+class LandmarkLifter(StaysFloat32, ModelMixin, ConfigMixin):
     r"""
     Landmarks to coefficients of the morphable model and a pose.
 

@@ -8,6 +8,17 @@ from torch import nn
 from transformers import ResNetConfig, ResNetModel
 
 
+class StaysFloat32:
+    """A network that computes in float32 wherever it is moved: its coordinates are off by pixels in half precision."""
+
+    def _apply(self, fn, recurse: bool = True):
+        def kept(tensor: torch.Tensor) -> torch.Tensor:
+            moved = fn(tensor)
+            return tensor.float().to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
+
+        return super()._apply(kept, recurse)
+
+
 def resnet(layer_type: str, depths: Sequence[int], hidden_sizes: Sequence[int], embedding_size: int) -> ResNetModel:
     """A ResNet without its classifier (He et al. 2016), untrained.
 
@@ -20,34 +31,6 @@ def resnet(layer_type: str, depths: Sequence[int], hidden_sizes: Sequence[int], 
         embedding_size=embedding_size, hidden_sizes=list(hidden_sizes), depths=list(depths), layer_type=layer_type
     )
     return ResNetModel(config)
-
-
-class PointMaps(nn.Module):
-    """
-    Where points are in a crop, to a fraction of a pixel: the means of one heat map each, made of all stages of a ResNet
-    (Sun et al. 2018, "Integral human pose regression").
-
-    Args:
-        hidden_sizes: channels of the stages.
-        count: of points.
-        width: channels that are kept of each stage.
-    """
-
-    def __init__(self, hidden_sizes: Sequence[int], count: int, width: int = 48):
-        super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in hidden_sizes)
-        self.smooth = convolution(width, width)
-        self.to_maps = nn.Conv2d(width, count, 1)
-
-    def forward(self, stages: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Features (B, C, h, w) of all stages, the largest first, to (B, count, 2) in crop sides from the middle."""
-        x = None
-        for lateral, stage in reversed(list(zip(self.lateral, stages, strict=True))):
-            x = lateral(stage) if x is None else lateral(stage) + F.interpolate(x, stage.shape[2:], mode="bilinear")
-        heat = self.to_maps(self.smooth(x)).float()
-        places = ((torch.arange(size, device=x.device) + 0.5) / size - 0.5 for size in heat.shape[2:])
-        y, x = torch.meshgrid(*places, indexing="ij")
-        return heat.flatten(2).softmax(2) @ torch.stack((x, y), 2).flatten(0, 1)
 
 
 class CropFeatures(nn.Module):
@@ -63,7 +46,6 @@ class CropFeatures(nn.Module):
         place_channels: channels that are kept of the second, third and last stage's places; with none the last stage is
             averaged.
         head_width: units of the hidden layer, 0 for none (only without `place_channels`).
-        point_count: points that `PointMaps` finds, whose places go into the hidden layer too (only with one).
 
     Attributes:
         count: length of the vector.
@@ -81,11 +63,8 @@ class CropFeatures(nn.Module):
         embedding_size: int,
         place_channels: Sequence[int] = (),
         head_width: int = 0,
-        point_count: int = 0,
     ):
         super().__init__()
-        if point_count and not head_width:
-            raise ValueError("point_count needs a head_width above 0.")
         if place_channels and (len(place_channels) != 3 or len(hidden_sizes) != 4 or not head_width):
             raise ValueError("place_channels are three numbers, for four stages and a head_width above 0.")
         self.resnet = resnet(layer_type, depths, hidden_sizes, embedding_size)
@@ -96,18 +75,16 @@ class CropFeatures(nn.Module):
         self.reduce = nn.ModuleList(
             nn.Conv2d(channels, count, 1) for channels, count in zip(hidden_sizes[1:], place_channels, strict=False)
         )
-        self.points = PointMaps(hidden_sizes, point_count) if point_count else None
-        inputs += 2 * point_count
         self.hidden = nn.Linear(inputs, head_width) if head_width else None
         self.count = head_width or inputs
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """
         Args:
             images: (B, 3, image_size, image_size) sRGB crops in [0, 1].
 
         Returns:
-            The vectors (B, count), and the points (B, point_count, 2) in crop sides from the middle, if any.
+            The vectors (B, count), and the ResNet's stages (B, C, h, w), the largest first.
         """
         stages = self.resnet((images - 0.5) / 0.25, output_hidden_states=True).hidden_states[1:]
         if len(self.reduce):
@@ -115,11 +92,7 @@ class CropFeatures(nn.Module):
             features = torch.cat(kept, 1)
         else:
             features = stages[-1].mean((2, 3))
-        points = None
-        if self.points is not None:
-            points = self.points(stages)
-            features = torch.cat((features, 4 * points.flatten(1).to(features.dtype)), 1)
-        return features if self.hidden is None else F.gelu(self.hidden(features)), points
+        return features if self.hidden is None else F.gelu(self.hidden(features)), stages
 
 
 def convolution(channels: int, out_channels: int, stride: int = 1, kernel: int = 3, dilation: int = 1) -> nn.Sequential:

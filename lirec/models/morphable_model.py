@@ -5,6 +5,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 
 from lirec.geometry.lighting import linear_to_srgb, srgb_to_linear
+from lirec.models.layers import StaysFloat32
 
 DARKEST = 0.04  # sRGB; no skin is darker
 
@@ -39,7 +40,7 @@ NECK_PIVOT = (0.0, -0.10, -0.075)  # metres, face frame: about what the head tur
 EYE_LIMIT = 1.1  # radians from the pupil that an eye's island covers
 
 
-class MorphableModel(ModelMixin, ConfigMixin):
+class MorphableModel(StaysFloat32, ModelMixin, ConfigMixin):
     r"""
     Linear face model, `v = mean + identity_basis · α + expression_basis · β` and
     `c = mean_albedo + albedo_basis · γ` (JR2Net, equation 1).

@@ -1,6 +1,5 @@
 """RecNet: a photo to model coefficients, pose, camera and light (JR2Net, "Face reconstruction")."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +10,9 @@ from torch import nn
 
 from lirec.geometry.lighting import ODD_IN_X
 from lirec.models.layers import CropFeatures
+from lirec.models.mesh_feedback import MeshFeedback, head_counts, read_head
 from lirec.models.morphable_model import MorphableModel
 
-TYPICAL_SCALE = 4.6  # crop sides per metre in the face's plane: a face of 15 cm in a crop 1.45 times as wide
-TYPICAL_FOCAL = 6.0  # crop sides
 TYPICAL_LIGHT = 2.5  # of the constant harmonic
 
 
@@ -31,8 +29,8 @@ class RecNetOutput(BaseOutput):
         translation (`torch.Tensor` of shape `(B, 3)`): metres, camera frame.
         focal (`torch.Tensor` of shape `(B,)`): focal length in crop sides; the principal point is the middle.
         light (`torch.Tensor` of shape `(B, 9, 3)`): spherical harmonics.
-        features (`torch.Tensor` of shape `(B, D)`, *optional*): what all is regressed from; for training.
-        points (`torch.Tensor` of shape `(B, P, 2)`, *optional*): those that `PointMaps` finds.
+        earlier (`list[RecNetOutput]`, *optional*): what was seen before each step of `MeshFeedback`, while gradients
+            are recorded.
     """
 
     identity: torch.Tensor
@@ -42,8 +40,7 @@ class RecNetOutput(BaseOutput):
     translation: torch.Tensor
     focal: torch.Tensor
     light: torch.Tensor
-    features: torch.Tensor | None = None
-    points: torch.Tensor | None = None
+    earlier: list["RecNetOutput"] | None = None
 
     def mirrored(self, model: MorphableModel) -> "RecNetOutput":
         """The same faces seen in a mirror: what belongs to the flipped crops."""
@@ -73,8 +70,8 @@ class RecNet(ModelMixin, ConfigMixin):
         layer_type (`str`): `"bottleneck"` (ResNet-50) or `"basic"` (ResNet-18, 34).
         depths, hidden_sizes (`list[int]`): Blocks and channels of the stages.
         embedding_size (`int`): Channels of the stem.
-        place_channels (`list[int]`), head_width (`int`), point_count (`int`): As in
-            `lirec.models.layers.CropFeatures`.
+        place_channels (`list[int]`), head_width (`int`): As in `lirec.models.layers.CropFeatures`.
+        feedback_steps (`int`): How often `MeshFeedback` looks again; the paper's network does not.
         identity_count, expression_count, albedo_count (`int`): Numbers of coefficients.
     """
 
@@ -89,42 +86,46 @@ class RecNet(ModelMixin, ConfigMixin):
         embedding_size: int = 64,
         place_channels: tuple[int, ...] = (),
         head_width: int = 0,
-        point_count: int = 0,
+        feedback_steps: int = 0,
         identity_count: int = 80,
         expression_count: int = 51,
         albedo_count: int = 64,
     ):
         super().__init__()
         self.backbone = CropFeatures(
-            image_size, layer_type, depths, hidden_sizes, embedding_size, place_channels, head_width, point_count
+            image_size, layer_type, depths, hidden_sizes, embedding_size, place_channels, head_width
         )
-        self.counts = (identity_count, expression_count, albedo_count, 3, 2, 1, 1, 27)
+        self.counts = (sum(head_counts(identity_count, expression_count)), albedo_count, 27)
         self.head = nn.Linear(self.backbone.count, sum(self.counts))
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
+        self.feedback = None
+        if feedback_steps:
+            self.feedback = MeshFeedback(
+                hidden_sizes, self.backbone.count, sum(self.counts), identity_count, expression_count, feedback_steps
+            )
 
     def forward(self, images: torch.Tensor) -> RecNetOutput:
         """
         Args:
             images (`torch.Tensor` of shape `(B, 3, image_size, image_size)`): sRGB crops in [0, 1].
         """
-        features, points = self.backbone(images)
-        parts = self.head(features).float().split(self.counts, 1)
-        identity, expression, albedo, angles, offset, log_scale, log_focal, light = parts
-        # the size in the picture is plain to see, the focal length hardly: depth follows from both
-        scale = TYPICAL_SCALE * log_scale.exp()
-        focal = TYPICAL_FOCAL * log_focal.clamp(-math.log(6), math.log(6)).exp()
-        translation = torch.cat((0.2 * offset / scale, focal / scale), 1)
+        features, stages = self.backbone(images)
+        numbers = self.head(features)
+        if self.feedback is None:
+            return self._read(numbers)
+        looks = self.feedback(numbers, features, stages, images)
+        output = self._read(looks[-1])
+        if torch.is_grad_enabled():
+            output["earlier"] = [self._read(numbers) for numbers in looks[:-1]]
+        return output
+
+    def _read(self, numbers: torch.Tensor) -> RecNetOutput:
+        head, albedo, light = numbers.float().split(self.counts, 1)
         constant = light.new_zeros(9, 3)
         constant[0] = TYPICAL_LIGHT
         return RecNetOutput(
-            identity=identity,
-            expression=expression,
+            **vars(read_head(head, self.config.identity_count, self.config.expression_count)),
             albedo=albedo,
-            angles=angles,
-            translation=translation,
-            focal=focal[:, 0],
             light=light.unflatten(1, (9, 3)) + constant,
-            features=features,
-            points=points,
         )

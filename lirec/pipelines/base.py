@@ -10,6 +10,7 @@ import torch
 from diffusers import DiffusionPipeline, ModelMixin
 
 from lirec.errors import LirecError
+from lirec.models.layers import StaysFloat32
 from lirec.models.weights import find_folder, load_model, read_json, save_model
 
 
@@ -39,7 +40,7 @@ class LirecPipeline(DiffusionPipeline):
         Args:
             pretrained_model_name_or_path: a folder, or a repository's id on the Hub ("user/name").
             revision: a branch, tag or commit on the Hub.
-            dtype: of the loaded weights, whatever they are stored in.
+            dtype: of the loaded weights, whatever they are stored in; that of the morphable model stays float32.
             cache_dir: where fetched files are kept. Without a network, what is there is used.
             token: for repositories that are not public; by default that of `hf auth login` or `HF_TOKEN`.
             local_files_only: do not ask the Hub, use the cache.
@@ -76,7 +77,8 @@ class LirecPipeline(DiffusionPipeline):
                         f"{folder} was written by another version of lirec: {cls.__name__} knows no {name} "
                         f"that is a {value[1]}."
                     )
-                components[name] = load_model(model_class, folder, name, dtype=dtype)
+                exact = issubclass(model_class, StaysFloat32)
+                components[name] = load_model(model_class, folder, name, dtype=torch.float32 if exact else dtype)
         try:
             pipeline = cls(**components)
         except TypeError as error:

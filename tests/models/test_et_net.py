@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from lirec.models.et_net import ETNet
-from lirec.models.layers import PointMaps
 from lirec.models.weights import load_model, save_model
 
 TINY = {"image_size": 32, "depths": (1, 1, 1, 1), "hidden_sizes": (8, 8, 16, 16), "embedding_size": 8}
@@ -20,7 +19,7 @@ def test_shapes(settings):
     net = network(**settings)
     output = net(torch.rand(3, 3, 32, 32))
     assert output.expression.shape == (3, 51)
-    assert output.features.shape == (3, net.backbone.count)
+    assert len(output.heads) == 1 and output.heads[0].identity.shape == (3, 80)
     assert output.expression.abs().max() < 0.5  # untrained: hardly any expression
 
 
@@ -37,40 +36,13 @@ def test_places_are_kept():
     assert network(head_width=24).backbone.hidden.in_features == 16
 
 
-def test_points_are_the_means_of_their_maps():
-    maps = PointMaps((4, 8), count=2, width=8)
-    with torch.no_grad():
-        maps.to_maps.weight.zero_()
-        maps.to_maps.bias.zero_()
-    stages = [torch.rand(1, 4, 8, 8), torch.rand(1, 8, 4, 4)]
-    torch.testing.assert_close(maps(stages), torch.zeros(1, 2, 2))  # flat maps: the middle
-    maps.to_maps = torch.nn.Identity()
-    heat = torch.zeros(1, 2, 8, 8)
-    heat[0, 0, 1, 6] = heat[0, 1, 4, 2] = 50.0
-    maps.lateral = torch.nn.ModuleList([torch.nn.Identity(), torch.nn.Conv2d(8, 2, 1)])
-    torch.nn.init.zeros_(maps.lateral[1].weight), torch.nn.init.zeros_(maps.lateral[1].bias)
-    maps.smooth = torch.nn.Identity()
-    found = maps([heat, stages[1]])
-    torch.testing.assert_close(found[0], torch.tensor([[6.5, 1.5], [2.5, 4.5]]) / 8 - 0.5)
-
-
-def test_found_points_have_a_say():
-    net = network(place_channels=(2, 4, 8), head_width=24, point_count=5)
-    output = net(torch.rand(3, 3, 32, 32))
-    assert output.points.shape == (3, 5, 2) and output.points.abs().max() <= 0.5
-    output.expression.square().sum().backward()
-    assert net.backbone.points.to_maps.weight.grad.abs().sum() > 0
-
-
 def test_wrong_settings_are_refused():
-    with pytest.raises(ValueError, match="point_count"):
-        network(point_count=5)
     with pytest.raises(ValueError, match="place_channels"):
         network(place_channels=(2, 4))
 
 
 def test_saved_and_loaded(tmp_path):
-    net = network(place_channels=(2, 4, 8), head_width=24)
+    net = network(place_channels=(2, 4, 8), head_width=24, feedback_steps=2)
     save_model(net.half(), tmp_path)
     pictures = torch.rand(2, 3, 32, 32)
     again = load_model(ETNet, tmp_path)

@@ -5,7 +5,8 @@ import torch
 
 from lirec.geometry import euler_to_matrix, project
 from lirec.models.face_embedder import FaceEmbedder
-from lirec.models.rec_net import TYPICAL_FOCAL, TYPICAL_SCALE, RecNet
+from lirec.models.mesh_feedback import TYPICAL_FOCAL, TYPICAL_SCALE
+from lirec.models.rec_net import RecNet
 from lirec.models.weights import load_model, save_model
 
 TINY = {
@@ -34,7 +35,6 @@ def test_shapes(network):
         "translation": (3, 3),
         "focal": (3,),
         "light": (3, 9, 3),
-        "features": (3, 24),
     }
 
 

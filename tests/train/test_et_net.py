@@ -2,18 +2,19 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 import torch
 
-from lirec.geometry import euler_to_matrix, project
 from lirec.models.et_net import ETNet
+from lirec.models.mesh_feedback import Head
 from lirec.models.rec_net import RecNet
 from lirec.models.weights import load_model, save_model
 from train.data.cache import to_batch, write_shards
 from train.data.synthetic import SyntheticFaces
-from train.et_net import expression_losses, prepare
-from train.rec_net import FaceProbes, crop_camera, points_losses
+from train.et_net import prepare
+from train.rec_net import FaceProbes, feedback_losses
 
 TINY = """
 steps = 2
@@ -27,7 +28,7 @@ hidden_sizes = [8, 8, 16, 16]
 embedding_size = 8
 place_channels = [2, 4, 8]
 head_width = 24
-point_count = 5
+feedback_steps = 2
 """
 
 
@@ -51,20 +52,23 @@ def test_crops_are_upright_round_the_landmarks(truth):
     assert (48 / (high - low).amax(1) - 1.2).abs().max() < 0.2
 
 
+def heads(truth, expression):
+    names = {field.name for field in fields(Head)} - {"expression"}
+    return Head(expression=expression, **{name: getattr(truth, name) for name in names})
+
+
 def test_losses_vanish_at_the_truth(truth, morphable_model):
     probes = FaceProbes(morphable_model)
     expression = truth.expression.clone().requires_grad_()
-    terms = expression_losses(expression, truth, probes)
-    moved = probes.displace(truth.identity, "identity") + probes.displace(truth.expression, "expression")
-    camera = crop_camera(truth.focal, 1.0)
-    points = project(probes.mean + moved, euler_to_matrix(truth.angles), truth.translation, camera)[..., :2]
-    terms |= points_losses((points - 0.5).flatten(1), points[:, probes.ranked[:9]] - 0.5, truth, probes)
-    assert {"features", "maps"} <= set(terms)
+    terms = feedback_losses([heads(truth, expression)] * 2, truth, probes)
     assert all(value.abs() < 0.02 for value in terms.values()), terms
     sum(terms.values()).backward()
     assert torch.isfinite(expression.grad).all()
-    worse = expression_losses(truth.expression.roll(1, 0), truth, probes)
-    assert worse["coefficients"] > 0.5 and worse["movement"] > 0.1 and worse["activation"] > 0.1
+    wrong = heads(truth, truth.expression.roll(1, 0))
+    worse = feedback_losses([wrong], truth, probes)
+    assert min(worse[name] for name in ("expression_coefficients", "movement", "activation")) > 0.1
+    unsure = feedback_losses([wrong, heads(truth, truth.expression)], truth, probes)
+    assert 0 < unsure.pop("look_0") < sum(worse.values()) and sum(unsure.values()) < 0.05
 
 
 def run(tmp_path, *arguments):
@@ -82,7 +86,8 @@ def test_script(renderer, tmp_path):
     first = run(tmp_path, "--cache", str(tmp_path / "cache"), "--backbone", str(tmp_path / "rec_net"))
     assert first.returncode == 0, first.stderr
     assert "validation.correlation" in first.stdout
-    assert load_model(ETNet, tmp_path / "run" / "et_net").config.head_width == 24
+    trained = load_model(ETNet, tmp_path / "run" / "et_net")
+    assert trained.config.head_width == 24 and trained.feedback.mean.abs().sum() > 0
     onward = run(tmp_path, "--cache", str(tmp_path / "cache"), "--resume", "--steps", "3")
     assert onward.returncode == 0 and "step 3 " in onward.stdout, onward.stderr
 
