@@ -51,7 +51,7 @@ def test_every_frame_has_its_motion(talking):
     assert taken.expression.shape == (25, 51) and taken.expression.min() >= 0 and taken.expression.max() <= 1
     assert taken.angles.shape == (25, 3) and taken.gaze.shape == (25, 2, 2)
     assert taken.gaps == [] and taken.cuts == [] and taken.face_count == 1
-    assert [step.done for step in steps] == [8, 16, 24, 25] and steps[0].total == 25 and steps[-1].seconds_left == 0
+    assert [step.done for step in steps] == [6, 12, 18, 24, 25] and steps[0].total == 25 and steps[-1].seconds_left == 0
     assert taken.sentences() == ["25 frames, 1.0 s, at 25 a second."]
 
 
