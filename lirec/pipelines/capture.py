@@ -20,7 +20,7 @@ from lirec.pipelines.motion import MotionSmoother, strangeness
 from lirec.pipelines.reconstruction import Face, RecAugNetPipeline
 from lirec.pipelines.reenactment import Progress
 from lirec.pipelines.survey import sharpness
-from lirec.pipelines.tracking import MOST_SHARED, FaceTracker, Motion, Sighting
+from lirec.pipelines.tracking import MOST_SHARED, FaceTracker, Motion, Sighting, place
 from lirec.processing.mesh_export import MeshAnimation, MeshData, export_mesh
 from lirec.processing.motion_capture import MotionCapture, eye_angles
 from lirec.processing.video import Frame
@@ -233,8 +233,7 @@ class _Track:
         rotations = Rotation.from_matrix(np.stack([motion.rotation for motion in motions]))
         turn = (rotations[before].inv() * rotations[after]).as_rotvec()
         rotation = rotations[before] * Rotation.from_rotvec(weight * turn)
-        depth = focal / scale
-        translation = np.concatenate(((position - centre) * depth / focal, depth), 1)
+        translation = place(position, scale, focal, centre)
         expression = expression.astype(np.float32)
         motion = MotionCapture(
             times=times - times[0],

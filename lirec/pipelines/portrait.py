@@ -15,7 +15,7 @@ from lirec.models.conditions import ConditionRenderer, SourceMaps
 from lirec.models.dc_net import DCNet
 from lirec.models.morphable_model import MorphableModel
 from lirec.pipelines.reconstruction import Face
-from lirec.pipelines.tracking import Motion
+from lirec.pipelines.tracking import Motion, place
 from lirec.processing.crop import Crop
 from lirec.processing.image import to_array, to_tensor
 from lirec.processing.paste import PasteBack
@@ -71,16 +71,13 @@ class Portrait:
     def view(self, motions: Sequence[Motion]) -> HeadView:
         """The source's head moved, as the window's camera sees it; motions are in px of the photo."""
         K = self.crop.matrix(1) @ self.face.intrinsics
-        scales = np.array([motion.scale for motion in motions]) / self.crop.side
+        scales = np.array([[motion.scale] for motion in motions]) / self.crop.side
         places = np.stack([self.crop.to_crop(motion.position, 1) for motion in motions])
-        depth = K[0, 0] / scales
-        translation = np.concatenate((places - K[:2, 2], np.full((len(motions), 1), K[0, 0])), 1) / K[0, 0]
-        translation *= depth[:, None]
         identity = self._tensor(self.face.identity)[None].expand(len(motions), -1)
         return HeadView(
             vertices=self.model(identity, self._tensor([motion.expression for motion in motions])),
             rotation=self._tensor([motion.rotation for motion in motions]),
-            translation=self._tensor(translation),
+            translation=self._tensor(place(places, scales, K[0, 0], K[:2, 2])),
             K=self._tensor(K)[None].expand(len(motions), -1, -1),
         )
 
@@ -112,8 +109,7 @@ class Portrait:
         """The face as it is in another motion, in the photo (H, W, 3) uint8 that shows it."""
         face = self.face
         focal, principal = face.intrinsics[0, 0], face.intrinsics[:2, 2]
-        depth = focal / motion.scale
-        translation = np.append((motion.position - principal) / focal * depth, depth).astype(np.float32)
+        translation = place(motion.position, np.array([motion.scale]), focal, principal).astype(np.float32)
         model = face.model
         tensors = [torch.as_tensor(value)[None] for value in (face.identity, motion.expression)]
         vertices = model(*tensors)

@@ -64,6 +64,13 @@ class Motion:
         return cls(np.zeros(expressions, np.float32), np.diag(np.float32([1, -1, -1])), np.zeros(2), 1.0)
 
 
+def place(position: np.ndarray, scale: np.ndarray, focal: float, principal: np.ndarray) -> np.ndarray:
+    """Translations (..., 3) in metres at which a camera sees head origins at positions (..., 2) and scales (..., 1) of
+    motions; `focal` and `principal` (2,) have their unit of length in the picture."""
+    depth = focal / scale
+    return np.concatenate(((position - principal) * depth / focal, depth), -1)
+
+
 @dataclass
 class Sighting:
     """What a tracker saw in one frame.
