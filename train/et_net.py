@@ -14,7 +14,7 @@ from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
 from train.data.degradations import degrade
 from train.data.skins import Dice
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
-from train.rec_net import FaceProbes, block_out, feedback_losses, take_backbone
+from train.rec_net import FaceProbes, block_out, head_losses, look_losses, take_backbone
 
 
 def prepare(batch: FaceBatch, model, generator, config, degrade_share: float) -> FaceBatch:
@@ -76,7 +76,7 @@ def main(arguments=None):
 
     def validate():
         output = average(held_out.image)
-        for name, value in feedback_losses(output.heads, held_out, probes).items():
+        for name, value in look_losses(output.heads, head_losses, held_out, probes).items():
             run.log(**{f"validation.{name}": value})
         scores = coefficient_scores(output.expression.clamp(0, 1), held_out.expression)
         run.log(**{
@@ -89,7 +89,7 @@ def main(arguments=None):
         truth = prepare(batch, model, generator, config, options.degrade_share)
         with run.autocast():
             output = network(truth.image.contiguous(memory_format=torch.channels_last))
-        terms = feedback_losses(output.heads, truth, probes)
+        terms = look_losses(output.heads, head_losses, truth, probes)
         run.optimize(sum(terms.values()), optimizer)
         run.log(**terms)
 

@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = common.parser("Train the face detector on rendered faces.", "face_detector")
     add = parser.add_argument
     add("--morphable-model", default="hub/rec-aug-net/morphable_model", help="what the faces are made from")
+    add("--start", help="weights to start from")
     add("--backgrounds", type=Path, help="folder of more pictures, without people")
     add("--size", type=int, default=192, help="px of a training picture, a multiple of 32")
     add("--face-size", type=int, default=160, help="px of a rendered face")
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = common.parse(parser, arguments)
     run = common.Run(options)
 
-    model = common.build(FaceDetector, options.model)
+    model = load_model(FaceDetector, options.start) if options.start else common.build(FaceDetector, options.model)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
     )

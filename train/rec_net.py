@@ -4,7 +4,7 @@ Two sets of losses, usable together: the supervised one on rendered faces, whose
 self-supervised one on photos (`--data NAME --root FOLDER`; the names are those of `train.data.DATASETS`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -82,9 +82,7 @@ class FaceProbes(nn.Module):
         size = model.config.texture_size
         texel = (v * size).long().clamp(0, size - 1) * size + (u * size).long().clamp(0, size - 1)
         self.register_buffer("mean_colour", model.mean_albedo.flatten(1)[:, texel].T, persistent=False)
-        self.register_buffer(
-            "colour", model.albedo_basis.flatten(2)[:, :, texel].transpose(1, 2), persistent=False
-        )
+        self.register_buffer("colour", model.albedo_basis.flatten(2)[:, :, texel].transpose(1, 2), persistent=False)
 
     @staticmethod
     def _texels(model, chosen):
@@ -127,17 +125,17 @@ def head_losses(head: RecNetOutput | Head, truth: FaceBatch, probes: FaceProbes)
         "movement": 0.3 * squared_millimetres(move - true_move, weights),
         "expression_coefficients": 60 * losses.coefficient_loss(head.expression, truth.expression),
         "activation": 15 * losses.expression_loss(head.expression, truth.expression, floor=0.02),
-        "rotation": 2 * losses.rotation_loss(rotation, true_rotation),
+        "rotation": 5 * losses.rotation_loss(rotation, true_rotation),
         "scale": 2 * losses.scale_loss(head.translation, head.focal, truth.translation, truth.focal),
         "focal": 0.1 * losses.focal_loss(head.focal, truth.focal),
     }
 
 
-def feedback_losses(heads: Sequence[RecNetOutput | Head], truth: FaceBatch, probes: FaceProbes):
-    """`head_losses` of each look at the picture, of which the last counts most."""
-    terms = head_losses(heads[-1], truth, probes)
-    for number, head in enumerate(heads[:-1]):
-        terms[f"look_{number}"] = EARLIER * sum(head_losses(head, truth, probes).values())
+def look_losses(looks: Sequence, terms_of: Callable[..., dict[str, torch.Tensor]], *truth) -> dict[str, torch.Tensor]:
+    """`terms_of(look, *truth)` of each look at the picture, of which the last counts most."""
+    terms = terms_of(looks[-1], *truth)
+    for number, look in enumerate(looks[:-1]):
+        terms[f"look_{number}"] = EARLIER * sum(terms_of(look, *truth).values())
     return terms
 
 
@@ -145,22 +143,29 @@ def supervised_losses(
     output: RecNetOutput, truth: FaceBatch, turn: torch.Tensor, model: MorphableModel, probes: FaceProbes
 ) -> dict[str, torch.Tensor]:
     """The terms for rendered faces, each weighted; `turn (B, 3, 3)` leads from the light's camera to the crop's."""
-    true_rotation = euler_to_matrix(truth.angles)
     vertices = model(truth.identity, truth.expression)
+    true_rotation = euler_to_matrix(truth.angles)
     normals = vertex_normals(vertices, model.triangles)[:, probes.chosen] @ true_rotation.transpose(1, 2)
     facing = (-normals[..., 2]).clamp_min(0) * probes.on_skin
-    colour, true_colour = probes.albedo(output.albedo), probes.albedo(truth.albedo_coefficients)
-    albedo = srgb_to_linear(colour.clamp(0.02, 1))
-    true_albedo = srgb_to_linear(true_colour.clamp(0.02, 1))
-    lit = linear_to_srgb((albedo * shade(normals, output.light)).clamp(1e-4, 1.5))
-    true_lit = linear_to_srgb((true_albedo * shade(normals @ turn, truth.light)).clamp(1e-4, 1.5))
-    light = ((lit - true_lit).abs().mean(-1) * facing).sum() / facing.sum()
-    paint = ((colour - true_colour).abs().mean(-1) * probes.on_skin).mean()
-    return feedback_losses([*(output.earlier or []), output], truth, probes) | {
-        "light": 4 * light,
-        "albedo": 3 * paint,
-        "albedo_coefficients": 0.05 * losses.coefficient_loss(output.albedo, truth.albedo_coefficients),
-    }
+
+    def lit(colour: torch.Tensor, normals: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
+        albedo = srgb_to_linear(colour.clamp(0.02, 1))
+        return linear_to_srgb((albedo * shade(normals, light)).clamp(1e-4, 1.5))
+
+    true_colour = probes.albedo(truth.albedo_coefficients)
+    true_lit = lit(true_colour, normals @ turn, truth.light)
+
+    def terms_of(look: RecNetOutput) -> dict[str, torch.Tensor]:
+        colour = probes.albedo(look.albedo)
+        shaded = (lit(colour, normals, look.light) - true_lit).abs().mean(-1)
+        paint = (colour - true_colour).abs().mean(-1)
+        return head_losses(look, truth, probes) | {
+            "light": 10 * (shaded * facing).sum() / facing.sum(),
+            "albedo": 6 * (paint * probes.on_skin).mean(),
+            "albedo_coefficients": 0.05 * losses.coefficient_loss(look.albedo, truth.albedo_coefficients),
+        }
+
+    return look_losses([*(output.earlier or []), output], terms_of)
 
 
 def self_supervised_losses(
@@ -170,10 +175,8 @@ def self_supervised_losses(
 
     `photo` has image (B, 3, S, S), landmarks (B, 68, 2) px and has_landmarks (B,).
     """
-    terms = _photo_losses(output, photo, model, embedder)
-    for number, look in enumerate(output.earlier or []):
-        terms[f"look_{number}"] = EARLIER * sum(_photo_losses(look, photo, model, embedder).values())
-    return terms
+    looks = [*(output.earlier or []), output]
+    return look_losses(looks, _photo_losses, photo, model, embedder)
 
 
 def _photo_losses(output, photo, model, embedder):
@@ -339,9 +342,7 @@ def block_out(images: torch.Tensor, dice: Dice, chance: float = 0.12) -> torch.T
     axis = torch.arange(size, device=images.device)
     inside_x = (axis >= low[:, :1]) & (axis < low[:, :1] + extent[:, :1])
     inside_y = (axis >= low[:, 1:]) & (axis < low[:, 1:] + extent[:, 1:])
-    mask = (inside_y[:, :, None] & inside_x[:, None])[:, None] & (dice.chance(chance) > 0).reshape(
-        -1, 1, 1, 1
-    )
+    mask = (inside_y[:, :, None] & inside_x[:, None])[:, None] & (dice.chance(chance) > 0).reshape(-1, 1, 1, 1)
     return torch.where(mask, dice.uniform(0, 1, 3).reshape(-1, 3, 1, 1), images)
 
 

@@ -38,7 +38,7 @@ class ETNet(ModelMixin, ConfigMixin):
         layer_type (`str`): `"basic"` (ResNet-18, 34) or `"bottleneck"` (ResNet-50).
         depths, hidden_sizes (`list[int]`): Blocks and channels of the stages.
         embedding_size (`int`): Channels of the stem.
-        place_channels (`list[int]`), head_width (`int`): As in `lirec.models.layers.CropFeatures`.
+        head_width (`int`): Units of a hidden layer after the average over all places; the paper's network has none.
         feedback_steps (`int`): How often `MeshFeedback` looks again; the paper's network does not.
         identity_count, expression_count (`int`): Numbers of coefficients.
     """
@@ -52,16 +52,13 @@ class ETNet(ModelMixin, ConfigMixin):
         depths: tuple[int, ...] = (3, 4, 6, 3),
         hidden_sizes: tuple[int, ...] = (64, 128, 256, 512),
         embedding_size: int = 64,
-        place_channels: tuple[int, ...] = (),
         head_width: int = 0,
         feedback_steps: int = 0,
         identity_count: int = 80,
         expression_count: int = 51,
     ):
         super().__init__()
-        self.backbone = CropFeatures(
-            image_size, layer_type, depths, hidden_sizes, embedding_size, place_channels, head_width
-        )
+        self.backbone = CropFeatures(layer_type, depths, hidden_sizes, embedding_size, head_width)
         count = sum(head_counts(identity_count, expression_count))
         self.head = nn.Linear(self.backbone.count, count)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -69,7 +66,12 @@ class ETNet(ModelMixin, ConfigMixin):
         self.feedback = None
         if feedback_steps:
             self.feedback = MeshFeedback(
-                hidden_sizes, self.backbone.count, count, identity_count, expression_count, feedback_steps
+                (embedding_size, *hidden_sizes),
+                self.backbone.count,
+                count,
+                identity_count,
+                expression_count,
+                feedback_steps,
             )
 
     def forward(self, images: torch.Tensor) -> ETNetOutput:
@@ -77,10 +79,10 @@ class ETNet(ModelMixin, ConfigMixin):
         Args:
             images (`torch.Tensor` of shape `(B, 3, image_size, image_size)`): sRGB crops in [0, 1].
         """
-        features, stages = self.backbone(images)
+        features, maps = self.backbone(images)
         looks = [self.head(features)]
         if self.feedback is not None:
-            looks = self.feedback(looks[0], features, stages, images)
+            looks = self.feedback(looks[0], features, maps, images)
         counts = self.config.identity_count, self.config.expression_count
         heads = [read_head(numbers, *counts) for numbers in (looks if torch.is_grad_enabled() else looks[-1:])]
         return ETNetOutput(expression=heads[-1].expression, heads=heads)

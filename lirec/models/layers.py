@@ -34,65 +34,46 @@ def resnet(layer_type: str, depths: Sequence[int], hidden_sizes: Sequence[int], 
 
 
 class CropFeatures(nn.Module):
-    """What a ResNet sees in a square crop, as one vector.
-
-    The papers average the last stage over all places. Poses, shapes and expressions are told by where an eyelid or a
-    lip is to within a pixel, though, so the places can be kept: channels of the second, third and last stage, reduced
-    by `place_channels`, go into one hidden layer without being averaged.
+    """What a ResNet sees in a square crop: one vector, the average of its last stage, and maps.
 
     Args:
-        image_size: width and height of the crops.
         layer_type, depths, hidden_sizes, embedding_size: of the `resnet`.
-        place_channels: channels that are kept of the second, third and last stage's places; with none the last stage is
-            averaged.
-        head_width: units of the hidden layer, 0 for none (only without `place_channels`).
+        head_width: units of a hidden layer after the average, 0 for none.
 
     Attributes:
         count: length of the vector.
-
-    Raises:
-        ValueError: `place_channels` do not fit the stages, or there is no hidden layer after them.
     """
 
     def __init__(
         self,
-        image_size: int,
         layer_type: str,
         depths: Sequence[int],
         hidden_sizes: Sequence[int],
         embedding_size: int,
-        place_channels: Sequence[int] = (),
         head_width: int = 0,
     ):
         super().__init__()
-        if place_channels and (len(place_channels) != 3 or len(hidden_sizes) != 4 or not head_width):
-            raise ValueError("place_channels are three numbers, for four stages and a head_width above 0.")
         self.resnet = resnet(layer_type, depths, hidden_sizes, embedding_size)
-        inputs = hidden_sizes[-1]
-        if place_channels:
-            sizes = [-(-image_size // step) for step in (8, 16, 32)]
-            inputs = sum(count * size**2 for count, size in zip(place_channels, sizes, strict=True))
-        self.reduce = nn.ModuleList(
-            nn.Conv2d(channels, count, 1) for channels, count in zip(hidden_sizes[1:], place_channels, strict=False)
-        )
-        self.hidden = nn.Linear(inputs, head_width) if head_width else None
-        self.count = head_width or inputs
+        self.hidden = nn.Linear(hidden_sizes[-1], head_width) if head_width else None
+        self.count = head_width or hidden_sizes[-1]
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """
         Args:
-            images: (B, 3, image_size, image_size) sRGB crops in [0, 1].
+            images: (B, 3, H, W) sRGB crops in [0, 1].
 
         Returns:
-            The vectors (B, count), and the ResNet's stages (B, C, h, w), the largest first.
+            The vectors (B, count), and the maps (B, C, h, w) of stem and stages, the largest first; the stem's are
+            taken before they are pooled.
         """
-        stages = self.resnet((images - 0.5) / 0.25, output_hidden_states=True).hidden_states[1:]
-        if len(self.reduce):
-            kept = [reduce(stage).flatten(1) for reduce, stage in zip(self.reduce, stages[-3:], strict=True)]
-            features = torch.cat(kept, 1)
-        else:
-            features = stages[-1].mean((2, 3))
-        return features if self.hidden is None else F.gelu(self.hidden(features)), stages
+        stem = self.resnet.embedder.embedder((images - 0.5) / 0.25)
+        maps = [stem]
+        x = self.resnet.embedder.pooler(stem)
+        for stage in self.resnet.encoder.stages:
+            x = stage(x)
+            maps.append(x)
+        features = x.mean((2, 3))
+        return features if self.hidden is None else F.gelu(self.hidden(features)), maps
 
 
 def convolution(channels: int, out_channels: int, stride: int = 1, kernel: int = 3, dilation: int = 1) -> nn.Sequential:

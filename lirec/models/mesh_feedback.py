@@ -61,19 +61,20 @@ class MeshFeedback(nn.Module):
     The vertices' rows of the morphable model, without which no place is known, are stored with the weights: `attach`.
 
     Args:
-        hidden_sizes: channels of the ResNet's stages.
+        channels: of the ResNet's maps, its stem's first.
         feature_count: length of the vector that the ResNet makes of a crop.
         number_count: of the numbers that are regressed; the first are those of `read_head`.
         identity_count, expression_count: numbers of coefficients.
         steps: how often to look.
         point_count: number of vertices.
-        width: channels of the pyramid that is made of the stages; kept: channels that each vertex keeps of it.
+        width: channels of the pyramid that is made of the stages.
+        kept: numbers that each vertex keeps of pyramid, stem and colours.
         hidden: units of the hidden layer.
     """
 
     def __init__(
         self,
-        hidden_sizes: Sequence[int],
+        channels: Sequence[int],
         feature_count: int,
         number_count: int,
         identity_count: int,
@@ -81,16 +82,17 @@ class MeshFeedback(nn.Module):
         steps: int,
         point_count: int = 224,
         width: int = 32,
-        kept: int = 8,
+        kept: int = 12,
         hidden: int = 512,
     ):
         super().__init__()
         self.steps, self.counts = steps, (identity_count, expression_count)
         for name, rows in (("mean", 1), ("identity", identity_count), ("expression", expression_count)):
             self.register_buffer(name, torch.zeros(rows, point_count * 3))
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in hidden_sizes)
+        self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels[1:])
         self.smooth = nn.Conv2d(width, width, 3, padding=1)
-        self.keep = nn.Parameter(torch.randn(point_count, width + 3, kept) / (width + 3) ** 0.5)
+        seen = width + channels[0] + 3
+        self.keep = nn.Parameter(torch.randn(point_count, seen, kept) / seen**0.5)
         self.hidden = nn.Linear(point_count * kept + feature_count + number_count, hidden)
         self.change = nn.Linear(hidden, number_count)
         nn.init.normal_(self.change.weight, std=0.002)
@@ -130,26 +132,32 @@ class MeshFeedback(nn.Module):
             x = lateral(stage) if x is None else lateral(stage) + F.interpolate(x, stage.shape[2:], mode="bilinear")
         return self.smooth(x)
 
+    @staticmethod
+    def sample(layer: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """(B, C, P) of a map (B, C, h, w) at places (B, P, 1, 2) in [-1, 1]."""
+        return F.grid_sample(layer, places, padding_mode="border", align_corners=False)[..., 0]
+
     def forward(
-        self, numbers: torch.Tensor, features: torch.Tensor, stages: Sequence[torch.Tensor], images: torch.Tensor
+        self, numbers: torch.Tensor, features: torch.Tensor, maps: Sequence[torch.Tensor], images: torch.Tensor
     ) -> list[torch.Tensor]:
         """
         Args:
             numbers: (B, N) as first regressed.
-            features: (B, D) of the crops as a whole; stages: of the ResNet; images: (B, 3, S, S).
+            features: (B, D) of the crops as a whole; maps: as `CropFeatures` gives them; images: (B, 3, S, S).
 
         Returns:
             The numbers as given and after each step. Gradients do not go from one step to the one before.
         """
-        seen = self.pyramid(stages)
-        colours = F.interpolate(images, seen.shape[2:], mode="area") - 0.5
-        maps = torch.cat((seen.float(), colours.float()), 1)
+        stem, *stages = maps
+        colours = F.interpolate(images, stem.shape[2:], mode="area") - 0.5
+        layers = self.pyramid(stages).float(), torch.cat((stem.float(), colours.float()), 1)
         result = [numbers.float()]
         for _ in range(self.steps):
             last = result[-1].detach()
             with torch.autocast(images.device.type, enabled=False):
-                found = F.grid_sample(maps, self.places(last)[:, :, None], padding_mode="border", align_corners=False)
-            kept = torch.einsum("bcp,pck->bpk", found[..., 0].to(features.dtype), self.keep.to(features.dtype))
+                places = self.places(last)[:, :, None]
+                found = torch.cat([self.sample(layer, places) for layer in layers], 1)
+            kept = torch.einsum("bcp,pck->bpk", found.to(features.dtype), self.keep.to(features.dtype))
             hidden = torch.cat((kept.flatten(1), features, last.to(features.dtype)), 1)
             result.append(last + self.change(F.gelu(self.hidden(hidden))).float())
         return result

@@ -70,7 +70,7 @@ class RecNet(ModelMixin, ConfigMixin):
         layer_type (`str`): `"bottleneck"` (ResNet-50) or `"basic"` (ResNet-18, 34).
         depths, hidden_sizes (`list[int]`): Blocks and channels of the stages.
         embedding_size (`int`): Channels of the stem.
-        place_channels (`list[int]`), head_width (`int`): As in `lirec.models.layers.CropFeatures`.
+        head_width (`int`): Units of a hidden layer after the average over all places; the paper's network has none.
         feedback_steps (`int`): How often `MeshFeedback` looks again; the paper's network does not.
         identity_count, expression_count, albedo_count (`int`): Numbers of coefficients.
     """
@@ -84,7 +84,6 @@ class RecNet(ModelMixin, ConfigMixin):
         depths: tuple[int, ...] = (3, 4, 6, 3),
         hidden_sizes: tuple[int, ...] = (256, 512, 1024, 2048),
         embedding_size: int = 64,
-        place_channels: tuple[int, ...] = (),
         head_width: int = 0,
         feedback_steps: int = 0,
         identity_count: int = 80,
@@ -92,9 +91,7 @@ class RecNet(ModelMixin, ConfigMixin):
         albedo_count: int = 64,
     ):
         super().__init__()
-        self.backbone = CropFeatures(
-            image_size, layer_type, depths, hidden_sizes, embedding_size, place_channels, head_width
-        )
+        self.backbone = CropFeatures(layer_type, depths, hidden_sizes, embedding_size, head_width)
         self.counts = (sum(head_counts(identity_count, expression_count)), albedo_count, 27)
         self.head = nn.Linear(self.backbone.count, sum(self.counts))
         nn.init.normal_(self.head.weight, std=0.01)
@@ -102,7 +99,12 @@ class RecNet(ModelMixin, ConfigMixin):
         self.feedback = None
         if feedback_steps:
             self.feedback = MeshFeedback(
-                hidden_sizes, self.backbone.count, sum(self.counts), identity_count, expression_count, feedback_steps
+                (embedding_size, *hidden_sizes),
+                self.backbone.count,
+                sum(self.counts),
+                identity_count,
+                expression_count,
+                feedback_steps,
             )
 
     def forward(self, images: torch.Tensor) -> RecNetOutput:
@@ -110,11 +112,11 @@ class RecNet(ModelMixin, ConfigMixin):
         Args:
             images (`torch.Tensor` of shape `(B, 3, image_size, image_size)`): sRGB crops in [0, 1].
         """
-        features, stages = self.backbone(images)
+        features, maps = self.backbone(images)
         numbers = self.head(features)
         if self.feedback is None:
             return self._read(numbers)
-        looks = self.feedback(numbers, features, stages, images)
+        looks = self.feedback(numbers, features, maps, images)
         output = self._read(looks[-1])
         if torch.is_grad_enabled():
             output["earlier"] = [self._read(numbers) for numbers in looks[:-1]]

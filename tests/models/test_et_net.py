@@ -1,4 +1,4 @@
-"""ETNet: sizes, files, and where in a crop it looks."""
+"""ETNet: sizes and files."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def network(**settings):
     return ETNet(**TINY, **settings).eval()
 
 
-@pytest.mark.parametrize("settings", [{}, {"head_width": 24}, {"place_channels": (2, 4, 8), "head_width": 24}])
+@pytest.mark.parametrize("settings", [{}, {"head_width": 24}])
 def test_shapes(settings):
     net = network(**settings)
     output = net(torch.rand(3, 3, 32, 32))
@@ -30,19 +30,8 @@ def test_paper_defaults():
     assert network.config.image_size == 224 and 21.0e6 < count < 21.6e6  # ResNet-34 without its classifier
 
 
-def test_places_are_kept():
-    """4 x 4 places of the second stage, 2 x 2 of the third, one of the last."""
-    assert network(place_channels=(2, 4, 8), head_width=24).backbone.hidden.in_features == 2 * 16 + 4 * 4 + 8
-    assert network(head_width=24).backbone.hidden.in_features == 16
-
-
-def test_wrong_settings_are_refused():
-    with pytest.raises(ValueError, match="place_channels"):
-        network(place_channels=(2, 4))
-
-
 def test_saved_and_loaded(tmp_path):
-    net = network(place_channels=(2, 4, 8), head_width=24, feedback_steps=2)
+    net = network(head_width=24, feedback_steps=2)
     save_model(net.half(), tmp_path)
     pictures = torch.rand(2, 3, 32, 32)
     again = load_model(ETNet, tmp_path)

@@ -15,16 +15,16 @@ COUNT = sum(head_counts(80, 51))
 @pytest.fixture
 def feedback(morphable_model):
     torch.manual_seed(0)
-    result = MeshFeedback((8, 16), 16, COUNT, 80, 51, steps=2, point_count=100, width=8, kept=2, hidden=16)
+    result = MeshFeedback((4, 8, 16), 16, COUNT, 80, 51, steps=2, point_count=100, width=8, kept=2, hidden=16)
     result.attach(morphable_model)
     return result
 
 
 def seen(batch=3):
-    """Features, stages and pictures as a ResNet gives them."""
+    """Features, maps and pictures as `CropFeatures` gives and takes them."""
     torch.manual_seed(1)
-    stages = torch.rand(batch, 8, 8, 8), torch.rand(batch, 16, 4, 4)
-    return torch.rand(batch, 16), stages, torch.rand(batch, 3, 32, 32)
+    maps = torch.rand(batch, 4, 16, 16), torch.rand(batch, 8, 8, 8), torch.rand(batch, 16, 4, 4)
+    return torch.rand(batch, 16), maps, torch.rand(batch, 3, 32, 32)
 
 
 def test_looks_at_the_vertices_of_the_head_that_was_seen(feedback, morphable_model):
@@ -53,18 +53,29 @@ def test_each_step_changes_the_numbers(feedback):
     assert not torch.allclose(result[1], result[0]) and not torch.allclose(result[2], result[1])
 
 
-def test_looks_only_where_the_head_is(feedback):
+@pytest.mark.parametrize("what", ["colours", "stem"])
+def test_looks_only_where_the_head_is(feedback, what):
     """What is far from the face has no say but through the features of the whole crop."""
-    features, stages, images = seen(1)
-    feedback.smooth = torch.nn.Identity()  # no mixing over places
+    features, maps, images = seen(1)
     numbers = torch.zeros(1, COUNT)
     numbers[:, 136] = -1.2  # small and in the middle
-    before = feedback(numbers, features, stages, images)[1]
-    corner, middle = images.clone(), images.clone()
-    corner[..., :4, :4] = 0
-    middle[..., 12:20, 12:20] = 0
-    torch.testing.assert_close(feedback(numbers, features, stages, corner)[1], before)
-    assert not torch.allclose(feedback(numbers, features, stages, middle)[1], before)
+
+    def after(change):
+        layer = (images if what == "colours" else maps[0]).clone()
+        size = layer.shape[3]
+        change(layer, size)
+        given = (maps, layer) if what == "colours" else ([layer, *maps[1:]], images)
+        return feedback(numbers, features, *given)[1]
+
+    def blank_corner(layer, size):
+        layer[..., : size // 8, : size // 8] = 0
+
+    def blank_middle(layer, size):
+        layer[..., size * 3 // 8 : size * 5 // 8, size * 3 // 8 : size * 5 // 8] = 0
+
+    before = feedback(numbers, features, maps, images)[1]
+    torch.testing.assert_close(after(blank_corner), before)
+    assert not torch.allclose(after(blank_middle), before)
 
 
 @pytest.mark.parametrize("kind", [RecNet, ETNet])

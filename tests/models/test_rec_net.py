@@ -21,7 +21,7 @@ TINY = {
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return RecNet(**TINY, place_channels=(2, 4, 8), head_width=24).eval()
+    return RecNet(**TINY, head_width=24).eval()
 
 
 def test_shapes(network):

@@ -14,7 +14,7 @@ from lirec.models.weights import load_model, save_model
 from train.data.cache import to_batch, write_shards
 from train.data.synthetic import SyntheticFaces
 from train.et_net import prepare
-from train.rec_net import FaceProbes, feedback_losses
+from train.rec_net import FaceProbes, head_losses, look_losses
 
 TINY = """
 steps = 2
@@ -26,7 +26,6 @@ image_size = 32
 depths = [1, 1, 1, 1]
 hidden_sizes = [8, 8, 16, 16]
 embedding_size = 8
-place_channels = [2, 4, 8]
 head_width = 24
 feedback_steps = 2
 """
@@ -60,14 +59,14 @@ def heads(truth, expression):
 def test_losses_vanish_at_the_truth(truth, morphable_model):
     probes = FaceProbes(morphable_model)
     expression = truth.expression.clone().requires_grad_()
-    terms = feedback_losses([heads(truth, expression)] * 2, truth, probes)
+    terms = look_losses([heads(truth, expression)] * 2, head_losses, truth, probes)
     assert all(value.abs() < 0.02 for value in terms.values()), terms
     sum(terms.values()).backward()
     assert torch.isfinite(expression.grad).all()
     wrong = heads(truth, truth.expression.roll(1, 0))
-    worse = feedback_losses([wrong], truth, probes)
+    worse = look_losses([wrong], head_losses, truth, probes)
     assert min(worse[name] for name in ("expression_coefficients", "movement", "activation")) > 0.1
-    unsure = feedback_losses([wrong, heads(truth, truth.expression)], truth, probes)
+    unsure = look_losses([wrong, heads(truth, truth.expression)], head_losses, truth, probes)
     assert 0 < unsure.pop("look_0") < sum(worse.values()) and sum(unsure.values()) < 0.05
 
 
@@ -80,7 +79,7 @@ def run(tmp_path, *arguments):
 
 def test_script(renderer, tmp_path):
     write_shards(renderer, tmp_path / "cache", 16, 16, seed=0, batch=8, per_identity=2)
-    sizes = {"depths": (1, 1, 1, 1), "hidden_sizes": (8, 8, 16, 16), "place_channels": (2, 4, 8), "head_width": 24}
+    sizes = {"depths": (1, 1, 1, 1), "hidden_sizes": (8, 8, 16, 16), "head_width": 24}
     rec_net = RecNet(32, layer_type="basic", embedding_size=8, **sizes)
     save_model(rec_net, tmp_path / "rec_net")
     first = run(tmp_path, "--cache", str(tmp_path / "cache"), "--backbone", str(tmp_path / "rec_net"))
