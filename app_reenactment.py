@@ -22,7 +22,7 @@ from app_shared import (
     reenactment_pipeline,
     shown_in_picker,
 )
-from lirec import LirecError
+from lirec import LirecError, wording
 
 if TYPE_CHECKING:
     from lirec.pipelines.reconstruction import Face
@@ -61,18 +61,10 @@ def drive(
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
 def progress_text(step: Progress) -> str:
     """How far the work is, and how long it will take."""
     done = f"Frame {step.done}" if step.total is None else f"Frame {step.done} of {step.total}"
-    return done if step.seconds_left is None else f"{done}, {_span(step.seconds_left)} left"
-
-
-def _times(times: list[float], most: int = 6) -> str:
-    return ", ".join(f"{time:.1f} s" for time in times[:most]) + (" and later" if len(times) > most else "")
+    return done if step.seconds_left is None else f"{done}, {wording.duration(step.seconds_left)} left"
 
 
 def said(error: LirecError, path: str) -> str:
@@ -88,11 +80,11 @@ def listed(sentences: list[str]) -> str:
 def _summary(made: VideoReenactmentOutput) -> list[str]:
     length = float(made.frame_count / made.frame_rate)
     ending = "" if made.finished else " It was stopped there: what was finished is kept."
-    result = [f"{made.frame_count} frames, {length:.1f} s of video, made in {_span(made.seconds)}.{ending}"]
+    result = [f"{made.frame_count} frames, {length:.1f} s of video, made in {wording.duration(made.seconds)}.{ending}"]
     if made.held:
-        result.append(f"No face was seen at {_times(made.held)}: the last motion is held there.")
+        result.append(f"No face was seen at {wording.moments(made.held)}: the last motion is held there.")
     if made.cuts:
-        result.append(f"The driving video cuts to another scene at {_times(made.cuts)}.")
+        result.append(f"The driving video cuts to another scene at {wording.moments(made.cuts)}.")
     return result
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from lirec import wording
 from lirec.errors import LirecError
 from lirec.geometry import euler_to_matrix, matrix_to_euler, project
 from lirec.pipelines.driving import DrivingSource, Pictures, open_driving
@@ -128,11 +129,11 @@ class FaceCapture:
             result.append(f"Up to {self.face_count} faces are seen at once: one is followed.")
         if self.gaps:
             result.append(
-                f"The face is not seen at {_spans(self.gaps)}: up to {BRIDGED} s are bridged, else the last motion is "
-                "held."
+                f"The face is not seen at {wording.spans(self.gaps)}: up to {BRIDGED} s are bridged, else the last "
+                "motion is held."
             )
         if self.cuts:
-            result.append(f"The video cuts to another scene at {_spans([(cut, cut) for cut in self.cuts])}.")
+            result.append(f"The video cuts to another scene at {wording.moments(self.cuts)}.")
         return result
 
 
@@ -365,8 +366,3 @@ def _placed(model, vertices: torch.Tensor, face: Face) -> np.ndarray:
     rows = np.concatenate([np.insert(np.eye(2), 2, -ray, axis=1) for ray in rays])
     target = (rays * points[:, 2:] - points[:, :2]).ravel()
     return np.linalg.lstsq(rows, target, rcond=None)[0].astype(np.float32)
-
-
-def _spans(spans: list[tuple[float, float]], most: int = 4) -> str:
-    named = [f"{begin:.1f} s" if end - begin < 0.1 else f"{begin:.1f} to {end:.1f} s" for begin, end in spans]
-    return ", ".join(named[:most]) + (f" and {len(named) - most} more times" if len(named) > most else "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lirec import wording
 from lirec.errors import LirecError
 from lirec.pipelines.driving import Captured, Driving, Pictures
 from lirec.pipelines.motion import strangeness
@@ -18,6 +19,7 @@ from lirec.processing.crop import Crop
 LOOKS_A_SECOND = 3
 COUNTS = 20  # frames whose faces are counted for a report
 LONGEST = 60.0  # seconds of a driver that are looked at, and more until there is a face
+AT_LEAST = 10.0  # seconds that are looked at after a face that comes only then
 SHORT = 2.0  # seconds in which every frame is looked at until there is a face
 FACE_PIXELS = 96  # the sharpness of a face is measured at this size, whatever its own
 BLURRED = 0.12  # sharpness of a face whose lips and lids are hard to follow
@@ -110,7 +112,7 @@ def survey(
     index = -1
     for index, frame in enumerate(driving.frames()):
         known = result.reference is not None
-        if frame.time > longest and known:
+        if known and frame.time > longest:
             break
         result.seconds = frame.time
         cut = is_cut(frame.image)
@@ -132,6 +134,8 @@ def survey(
             if best is None or look.oddity < best.oddity:
                 result.scenes[-1].best = look
         best = result.reference
+        if best is None and look.motion is not None and frame.time > longest:
+            longest = frame.time + AT_LEAST
         if index == reference or (reference is None and look.oddity < (best.oddity if best else np.inf)):
             result.reference, result.reference_frame = look, frame.image
         result.looks.append(look)
@@ -251,10 +255,10 @@ def _report_of_motion(driving: Driving, reconstruction: RecAugNetPipeline) -> Dr
     duration = float(driving.frame_count / driving.frame_rate)
     headless = isinstance(driving, Captured) and driving.capture.angles is None
     head = ", without the turns of the head" if headless else ""
-    sentences = [f"{driving.kind} of {_span(duration)}, {driving.frame_count} frames{head}."]
+    sentences = [f"{driving.kind} of {wording.duration(duration)}, {driving.frame_count} frames{head}."]
     missing = [time for time, sighting in driving.sightings(reconstruction) if sighting.motion is None]
     if missing:
-        sentences.append(f"There is no face at {_times(missing)}, where the last motion will be held.")
+        sentences.append(f"There is no face at {wording.moments(missing)}, where the last motion will be held.")
     return DrivingReport(
         duration=duration,
         frame_rate=float(driving.frame_rate),
@@ -275,10 +279,10 @@ def _report_of_motion(driving: Driving, reconstruction: RecAugNetPipeline) -> Dr
 def _sentences(found: DrivingReport, shown: list[Look], looked: float) -> list[str]:
     width, height = found.size or (0, 0)
     sound = "with sound" if found.has_sound else "without sound"
-    length = "" if found.duration is None else f"{_span(found.duration)} at "
+    length = "" if found.duration is None else f"{wording.duration(found.duration)} at "
     result = [f"The video has {length}{found.frame_rate:.3g} frames a second, {width} x {height} px, {sound}."]
     if found.duration is not None and found.duration > looked + 2:
-        result.append(f"Its first {_span(looked)} were looked at.")
+        result.append(f"Its first {wording.duration(looked)} were looked at.")
     if not found.usable:
         return [*result, "No face was found in it: use a video that shows one face clearly."]
     share = len(shown) / len(found.times)
@@ -287,31 +291,20 @@ def _sentences(found: DrivingReport, shown: list[Look], looked: float) -> list[s
     else:
         result.append(
             f"There is a face in {round(100 * share)} % of the frames looked at; it is missing at "
-            f"{_times(found.missing)}, where the last motion will be held."
+            f"{wording.moments(found.missing)}, where the last motion will be held."
         )
     if max(found.faces) > 1:
         result.append(f"Up to {max(found.faces)} faces are seen at once: the largest is followed.")
     if len(found.blurred) > 0.1 * len(shown):
-        result.append(f"The face is blurred at {_times(found.blurred)}: lips and lids may be followed badly.")
+        result.append(f"The face is blurred at {wording.moments(found.blurred)}: lips and lids may be followed badly.")
     edges = [float(np.ptp(look.motion.landmarks, axis=0).max()) for look in shown]
     if np.median(edges) < SMALL:
         result.append(f"The face is only {np.median(edges):.0f} px high: a closer view would be followed better.")
     if found.cuts:
         many = "There is a cut" if len(found.cuts) == 1 else f"There are {len(found.cuts)} cuts,"
-        result.append(f"{many} at {_times(found.cuts)}: the face is found anew there.")
+        result.append(f"{many} at {wording.moments(found.cuts)}: the face is found anew there.")
     if found.reference_time is not None:
         result.append(f"The face is most at rest at {found.reference_time:.1f} s: other frames are compared with it.")
     if found.expected_seconds is not None:
-        result.append(f"Driving a photo with it will take about {_span(found.expected_seconds)} here.")
+        result.append(f"Driving a photo with it will take about {wording.duration(found.expected_seconds)} here.")
     return result
-
-
-def _times(values: list[float], most: int = 4) -> str:
-    named = ", ".join(f"{value:.1f} s" for value in values[:most])
-    return named + (f" and {len(values) - most} more times" if len(values) > most else "")
-
-
-def _span(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min"
