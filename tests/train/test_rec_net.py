@@ -69,6 +69,17 @@ def test_supervised_losses_vanish_at_the_truth(model, truth):
     assert worse["identity"] > 0.5 and worse["points"] > 0.1 and worse["movement"] < 2e-3
 
 
+def test_every_look_learns_all(model, truth):
+    """Of the looks before the last, too, each number has a gradient."""
+    output, earlier = (perfect(truth) for _ in range(2))
+    for value in earlier.values():
+        value.data += 0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0))
+    output["earlier"] = [earlier]
+    terms = supervised_losses(output, truth, torch.eye(3).expand(4, 3, 3), model, FaceProbes(model))
+    terms["look_0"].backward()
+    assert all(value.grad.abs().sum() > 0 for value in earlier.values())
+
+
 def test_self_supervised_losses_prefer_the_truth(model, truth):
     photo = PhotoBatch(truth.image, truth.landmarks, torch.ones(4))
     good = self_supervised_losses(perfect(truth), photo, model, None)
