@@ -161,10 +161,11 @@ def _match(source: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> 
 
 
 def _match_sides(mirrored: torch.Tensor, model_colour: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The mirrored half under the light of the side it goes to: the model's colours tell the difference."""
-    ratio = model_colour.clamp_min(0.05) / model_colour.flip(2).clamp_min(0.05)
+    """The mirrored half under the light of the side it goes to: the model's brightness tells the difference."""
+    brightness = model_colour.mean(0, keepdim=True)  # of single channels the ratio makes seams in loud colours
+    ratio = brightness.clamp_min(0.05) / brightness.flip(2).clamp_min(0.05)
     size = ratio.shape[1]
     smooth = F.interpolate(
         F.adaptive_avg_pool2d(ratio[None], size // 32), (size, size), mode="bilinear", align_corners=False
     )[0]
-    return mirrored * smooth.clamp(0.5, 2)
+    return mirrored * smooth.clamp(0.75, 1.3)

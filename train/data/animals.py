@@ -43,8 +43,9 @@ def animal_heads(patch: Tensor, landmarks: Tensor, generator: torch.Generator) -
     face = patch[:, :3] * (1 + hairs * column(dice.uniform(0, 0.12)))
     tint = column(dice.uniform(0, 0.8) * dice.chance(0.6))
     face = face + tint * (face.mean(1, keepdim=True) * (0.4 + 1.2 * tone) - face)
+    # smaller than an open mouth, so that it is not taken for a sign of animals
     tip = ((_pixels(patch) - nose[:, None, None]) / span[:, None, None, None]).norm(dim=3)[:, None]
-    muzzle = torch.sigmoid((column(dice.uniform(0.12, 0.25)) - tip) * 30) * column(dice.chance(0.4))
+    muzzle = torch.sigmoid((column(dice.uniform(0.06, 0.12)) - tip) * 30) * column(dice.chance(0.4))
     face = face * (1 - 0.85 * muzzle)
     return torch.cat([(skin * face + (1 - skin) * furry).clamp(0, 1), patch[:, 3:]], 1)
 
@@ -57,8 +58,8 @@ def _pixels(patch: Tensor) -> Tensor:
 
 def _reshape(patch: Tensor, places: Tensor, origin: Tensor, span: Tensor, dice: Dice) -> Tensor:
     """Other proportions: `places` (B, S, S, 2) of the wanted picture are looked up elsewhere in the given one."""
-    near = dice.chance(0.6) > 0
-    squeeze = torch.where(near, dice.uniform(1.4, 2.0), dice.uniform(0.35, 0.6))[:, None, None]
+    near = dice.chance(0.75) > 0
+    squeeze = torch.where(near, dice.uniform(1.3, 2.0), dice.uniform(0.35, 0.6))[:, None, None]
     length = torch.where(near, dice.uniform(0.8, 1.1), dice.uniform(0.55, 1.3))[:, None, None]
     closeness = torch.exp(-places.square().sum(3) / 0.7)
     x = places[..., 0] * (1 + (squeeze - 1) * closeness)
