@@ -119,7 +119,7 @@ def covered():
 
 
 def test_a_face_that_comes_late_is_found(shipped_pipeline, names):
-    driving = open_driving([covered()] * 60 + [wander(0)] * 10, names)
+    driving = open_driving([covered()] * 60 + [wander(0)] * 20, names)
     found = survey(driving, shipped_pipeline, longest=1.0)
     assert not found.cuts and found.reference.index >= 60
     assert len([look for look in found.looks if look.motion is not None]) > 1  # not the first of its frames alone
