@@ -9,14 +9,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import gradio
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lirec.errors import LirecError
 from lirec.processing.image import load_image, to_tensor
-from train.data.animals import animal_heads
 from train.data.backgrounds import PICTURES, Backgrounds
 from train.data.degradations import degrade, jpeg
 from train.data.skins import Dice, column
@@ -24,9 +22,6 @@ from train.data.synthetic import RenderedFaces, SyntheticFaces
 
 FACE, EMPTY, UNSURE = 1, 0, -1
 SLOTS = 4
-# Pictures that come with Gradio.
-GRADIO_PICTURES = Path(gradio.__file__).parent / "media_assets" / "images"
-ANIMALS = ("cheetah1.jpg", "lion.jpg")
 SMALLEST, UNREADABLE = 18.0, 14.0  # px: the least face drawn, and the least that must be found
 MIRRORED = (1, 0, 2, 4, 3)  # the five key points in a mirrored picture
 
@@ -102,11 +97,8 @@ class Scenery:
 
         self.soft = Backgrounds(device)
         pictures = [load_image(getattr(data, name)()) for name in PICTURES]
-        # Of all these, animals are most like a face.
+        # Of all these, the cat is most like a face.
         shares = [4.0 if name == "chelsea" else 1.0 for name in PICTURES]
-        animals = [path for path in map(GRADIO_PICTURES.joinpath, ANIMALS) if path.exists()]
-        pictures += [load_image(path) for path in animals]
-        shares += [3.0] * len(animals)
         if folder is not None:
             paths = sorted(
                 p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
@@ -155,7 +147,7 @@ def compose_scenes(pool: FacePool, scenery: Scenery, count: int, seed: int, size
     keypoints = image.new_zeros(count, SLOTS, 5, 2)
     state = torch.full((count, SLOTS), EMPTY, device=device)
     for slot in range(SLOTS):
-        decoy = (dice.chance(0.2) > 0) & ~portrait
+        decoy = (dice.chance(0.12) > 0) & ~portrait
         drawn = (number > slot) | decoy
         rows = torch.randint(len(pool), (count,), generator=dice.generator, device=device)
         landmarks = pool.landmarks[rows]
@@ -175,7 +167,7 @@ def compose_scenes(pool: FacePool, scenery: Scenery, count: int, seed: int, size
         patch = pool.pixels[rows[chosen]].float() / 255
         spoiled = torch.nonzero(decoy[chosen]).flatten()
         if len(spoiled):
-            patch[spoiled] = _without_face(patch[spoiled], landmarks[chosen][spoiled], scenery, dice.generator)
+            patch[spoiled] = _without_face(patch[spoiled], scenery, dice.generator)
         alpha = _outline(patch[:, 3:], portrait[chosen], dice.generator)
         inverse = torch.linalg.inv(linear[chosen])
         offset = anchor[chosen] - (inverse @ middle[chosen][..., None])[..., 0]
@@ -223,11 +215,11 @@ def _outline(foreground: Tensor, portrait: Tensor, generator: torch.Generator) -
     return torch.where(column(portrait), torch.ones_like(shape), shape)
 
 
-def _without_face(patch: Tensor, landmarks: Tensor, scenery: Scenery, generator: torch.Generator) -> Tensor:
-    """Patches (B, 4, S, S) whose colours are still those of a head, but which show no face of a person."""
+def _without_face(patch: Tensor, scenery: Scenery, generator: torch.Generator) -> Tensor:
+    """Patches (B, 4, S, S) whose colours are still those of a head, but which show no face."""
     dice = Dice(len(patch), generator)
     count, _, size, _ = patch.shape
-    kind = dice.choice([0.15, 0.12, 0.1, 0.1, 0.53])
+    kind = column(dice.choice([0.35, 0.25, 0.2, 0.2]))
     blocks = 6
     edge = size // blocks
     cells = patch[..., : blocks * edge, : blocks * edge]
@@ -241,11 +233,8 @@ def _without_face(patch: Tensor, landmarks: Tensor, scenery: Scenery, generator:
     upper = patch[:, :, : size - size // 2]
     doubled = torch.cat([upper, upper.flip(2)[:, :, size % 2 :]], 2)
     texture = scenery.sample(Dice(count, generator), size, sharp=1.0)
-    animal = animal_heads(patch, landmarks, generator)
-    colours = torch.stack([shuffled[:, :3], blurred[:, :3], doubled[:, :3], texture, animal[:, :3]], 1)
-    rows = torch.arange(count, device=patch.device)
-    outline = torch.where(column(kind == 4), animal, patch)[:, 3:]
-    return torch.cat([colours[rows, kind].clamp(0, 1), outline], 1)
+    colour = torch.where(kind == 0, shuffled, torch.where(kind == 1, blurred, doubled))[:, :3]
+    return torch.cat([torch.where(kind == 3, texture, colour).clamp(0, 1), patch[:, 3:]], 1)
 
 
 def _photograph(image: Tensor, boxes: Tensor, state: Tensor, dice: Dice) -> Tensor:

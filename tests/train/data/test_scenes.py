@@ -5,7 +5,6 @@ import torch
 from PIL import Image
 
 from lirec import LirecError
-from train.data.animals import animal_heads
 from train.data.scenes import EMPTY, FACE, UNSURE, FacePool, Scenery, compose_scenes
 
 SIZE = 96
@@ -98,26 +97,6 @@ def test_the_same_seed_gives_the_same_scenes(scenery):
     first, second, other = (compose_scenes(pool, scenery, 4, seed, SIZE) for seed in (5, 5, 6))
     assert torch.equal(first.image, second.image) and torch.equal(first.boxes, second.boxes)
     assert not torch.equal(first.image, other.image)
-
-
-def test_animals_have_their_eyes_nearer_or_farther_apart():
-    faces = drawn_faces(64)
-    patch = torch.cat((faces.clean, faces.foreground), 1)
-    heads = animal_heads(patch, faces.landmarks, torch.Generator().manual_seed(0))
-    assert heads.shape == patch.shape and heads.min() >= 0 and heads.max() <= 1
-    warmth = heads[:, 0] - heads[:, 2]
-    axis = torch.arange(80) + 0.5
-
-    def across(weight):  # where the coloured eye is, px, and how much of it is to be seen
-        row = weight.clamp_min(0).sum(1)
-        return (row * axis).sum(1) / row.sum(1).clamp_min(1e-6), row.sum(1)
-
-    (red, is_red), (blue, is_blue) = across(warmth - 0.6), across(-warmth - 0.6)
-    seen = (is_red > 3) & (is_blue > 3)
-    apart = (blue - red)[seen] / (RIGHT_EYE[0] - LEFT_EYE[0])
-    assert seen.sum() > 15  # of the others the coat has covered an eye
-    assert ((apart - 1).abs() > 0.15).float().mean() > 0.7
-    assert (apart < 0.85).any() and (apart > 1.1).any()
 
 
 def test_a_pool_exchanges_its_oldest_faces():
