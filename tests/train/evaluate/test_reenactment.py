@@ -160,7 +160,8 @@ def test_real_drives_follow(pipeline):
     frames = [turned(photo, degrees) for degrees in (0, 3, 6, 9, 12)]
     reenactment.add_real_drives(report, pipeline, [photo], [frames], count=3)
     turn = report["real drives, rotation error"]
-    assert turn.samples == 3 and turn.result < turn.baseline == pytest.approx(6, abs=2)
+    # of 0, 6 and 12 degrees, the turns from the one at rest: 4 on average from the middle one, else 6
+    assert turn.samples == 3 and turn.result < turn.baseline and 3 < turn.baseline < 7
     assert report["real drives, cosine to the source"].result > 0.7
     assert report["real drives, frames without a face"].result == 0
     assert report["real drives, gaze correlation"].samples <= 2
