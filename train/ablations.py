@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
         loader = CachedFaces(options.cache, options.batch_size, run.data_seed)
     else:
         loader = RenderedBatches(SyntheticFaces(model, 160, run.device, 256, 1.2), options.batch_size, run.data_seed)
-    network = load_model(RecNet, options.start) if options.start else common.build(RecNet, options.model)
+    network = common.start(RecNet, options)
     if network.feedback is not None:
         network.feedback.attach(model)
     model.to(run.device)

@@ -157,6 +157,13 @@ def build(network: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
         raise LirecError(f"These [model] settings give no {network.__name__}: {error}.") from error
 
 
+def start(network: type[nn.Module], options: argparse.Namespace, settings: dict[str, Any] | None = None) -> nn.Module:
+    """The network to train: with the weights of `--start`, else `build` of the settings, the preset's if not given."""
+    if options.start:
+        return load_model(network, options.start)
+    return build(network, options.model if settings is None else settings)
+
+
 @contextmanager
 def frozen(*networks: nn.Module) -> Iterator[None]:
     """Within, these networks only pass gradients on."""

@@ -16,7 +16,6 @@ from lirec.models.conditions import ConditionRenderer
 from lirec.models.dc_net import LAYERS, DCNet
 from lirec.models.discriminators import PatchDiscriminator
 from lirec.models.morphable_model import MorphableModel
-from lirec.models.weights import load_model
 from lirec.pipelines.portrait import head_window
 from lirec.pipelines.reconstruction import RecAugNetPipeline
 from lirec.processing.image import load_image, to_tensor
@@ -75,7 +74,7 @@ def main(arguments=None):
     model = pipeline.morphable_model.eval()
     chosen = {"output": options.output_head, "condition": options.condition}
     settings = {**options.model, **{name: value for name, value in chosen.items() if value}}
-    network = load_model(DCNet, options.start) if options.start else common.build(DCNet, settings)
+    network = common.start(DCNet, options, settings)
     config, size = network.config, network.config.image_size
     renderer = ConditionRenderer(model, size)
     discriminator = PatchDiscriminator(width=32 if size <= 128 else 64)

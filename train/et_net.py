@@ -53,7 +53,7 @@ def main(arguments=None):
     run = common.Run(options)
     model = load_model(MorphableModel, options.morphable_model)
     probes = FaceProbes(model)
-    network = load_model(ETNet, options.start) if options.start else common.build(ETNet, options.model)
+    network = common.start(ETNet, options)
     if options.backbone:
         take_backbone(network, options.backbone)
     if network.feedback is not None:

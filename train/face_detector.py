@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = common.parse(parser, arguments)
     run = common.Run(options)
 
-    model = load_model(FaceDetector, options.start) if options.start else common.build(FaceDetector, options.model)
+    model = common.start(FaceDetector, options)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
     )

@@ -455,10 +455,8 @@ def trained(module: str, name: str, options) -> Path:
 
 def start(network_class, options):
     """The network to train: with the preset's settings, or with the weights of --start."""
-    if options.start:
-        return load_model(network_class, options.start)
     chosen = {"output": options.output_head} if options.output_head else {}
-    return common.build(network_class, {**options.model, **chosen})
+    return common.start(network_class, options, {**options.model, **chosen})
 
 
 def optimizer_of(network, options):

@@ -165,7 +165,7 @@ def supervised_losses(
             "albedo_coefficients": 0.05 * losses.coefficient_loss(look.albedo, truth.albedo_coefficients),
         }
 
-    return look_losses([*(output.earlier or []), output], terms_of)
+    return look_losses(output.looks, terms_of)
 
 
 def self_supervised_losses(
@@ -175,8 +175,7 @@ def self_supervised_losses(
 
     `photo` has image (B, 3, S, S), landmarks (B, 68, 2) px and has_landmarks (B,).
     """
-    looks = [*(output.earlier or []), output]
-    return look_losses(looks, _photo_losses, photo, model, embedder)
+    return look_losses(output.looks, _photo_losses, photo, model, embedder)
 
 
 def _photo_losses(output, photo, model, embedder):
@@ -268,7 +267,7 @@ def main(arguments=None):
     options = common.parse(build_parser(), arguments)
     run = common.Run(options)
     model = load_model(MorphableModel, options.morphable_model).to(run.device).eval()
-    network = load_model(RecNet, options.start) if options.start else common.build(RecNet, options.model)
+    network = common.start(RecNet, options)
     if options.backbone:
         take_backbone(network, options.backbone)
     if network.feedback is not None:

@@ -42,6 +42,11 @@ class RecNetOutput(BaseOutput):
     light: torch.Tensor
     earlier: list["RecNetOutput"] | None = None
 
+    @property
+    def looks(self) -> list["RecNetOutput"]:
+        """What was seen before each step of `MeshFeedback`, as far as it is known, and this."""
+        return [*(self.earlier or []), self]
+
     def mirrored(self, model: MorphableModel) -> "RecNetOutput":
         """The same faces seen in a mirror: what belongs to the flipped crops."""
         odd = self.light.new_ones(9, 1)

@@ -112,7 +112,7 @@ def survey(
     index = -1
     for index, frame in enumerate(driving.frames()):
         known = result.reference is not None
-        if known and frame.time > longest:
+        if frame.time > longest and known:
             break
         result.seconds = frame.time
         cut = is_cut(frame.image)

@@ -158,10 +158,9 @@ def test_real_drives_follow(pipeline):
     photo = load_image(PHOTO)[:400, 100:400]
     report = Report("", "", "")
     frames = [turned(photo, degrees) for degrees in (0, 3, 6, 9, 12)]
-    reenactment.add_real_drives(report, pipeline, [photo], [frames], count=3)
+    reenactment.add_real_drives(report, pipeline, [photo], [frames], count=2)  # one is at rest, one turned by 12
     turn = report["real drives, rotation error"]
-    # of 0, 6 and 12 degrees, the turns from the one at rest: 4 on average from the middle one, else 6
-    assert turn.samples == 3 and turn.result < turn.baseline and 3 < turn.baseline < 7
+    assert turn.samples == 2 and turn.result < turn.baseline == pytest.approx(6, abs=2)
     assert report["real drives, cosine to the source"].result > 0.7
     assert report["real drives, frames without a face"].result == 0
     assert report["real drives, gaze correlation"].samples <= 2
