@@ -150,7 +150,7 @@ class MeshFeedback(nn.Module):
         """
         stem, *stages = maps
         colours = F.interpolate(images, stem.shape[2:], mode="area") - 0.5
-        layers = self.pyramid(stages).float(), torch.cat((stem.float(), colours.float()), 1)
+        layers = self.pyramid(stages).float(), stem.float(), colours.float()
         result = [numbers.float()]
         for _ in range(self.steps):
             last = result[-1].detach()

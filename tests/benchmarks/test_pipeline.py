@@ -57,7 +57,7 @@ def test_rec_net_and_mesh_against_backbone(morphable_model, name, dtype):
 
 def test_shipped_rec_net_and_mesh_against_backbone(shipped_pipeline):
     rec_net, model = shipped_pipeline.rec_net, shipped_pipeline.morphable_model
-    compare(rec_net, model, torch.float32, "the shipped network", most=2.0)  # MeshFeedback beside a small backbone
+    compare(rec_net, model, torch.float32, "the shipped network", most=1.8)  # MeshFeedback beside a small backbone
 
 
 @torch.inference_mode()
