@@ -13,7 +13,7 @@ from lirec import losses
 from lirec.errors import LirecError
 from lirec.geometry.view_synthesis import warp
 from lirec.models.conditions import ConditionRenderer
-from lirec.models.dc_net import LAYERS, DCNet
+from lirec.models.dc_net import DCNet
 from lirec.models.discriminators import PatchDiscriminator
 from lirec.models.morphable_model import MorphableModel
 from lirec.pipelines.portrait import head_window
@@ -24,11 +24,12 @@ from train.data import training_set
 from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
 from train.data.pairs import FacePairs, head_view, rendered_pairs, true_view, video_pairs
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
+from train.layering import layer_losses
 from train.perceptual import feature_network
 
 
 def drawing_losses(output, pairs: FacePairs, driven, features) -> dict[str, torch.Tensor]:
-    """The terms for a drawn batch, each weighted: JR2Net's equations 3 and 4, and what keeps the layers honest."""
+    """The terms for a drawn batch, each weighted: JR2Net's equations 3 and 4, and those of the layers."""
     surface, target = driven.surface, pairs.target
     hidden = surface.mask * (1 - surface.correspondence.visible)
     weight = 1 + surface.mask + 3 * hidden + 2 * (surface.mouth + surface.eyes)
@@ -39,15 +40,8 @@ def drawing_losses(output, pairs: FacePairs, driven, features) -> dict[str, torc
         "perceptual": 0.05 * losses.perceptual_loss(features(output.image), features(target)),
     }
     if output.weights is not None:
-        share = dict(zip(LAYERS, output.weights.split(1, 1), strict=True))
-        seen = surface.mask * surface.correspondence.visible
         terms["generated"] = 0.5 * ((output.generated - target).abs() * weight).mean()
-        terms["smooth"] = 0.1 * losses.total_variation(output.offsets)
-        # What is seen in the source is to be copied, what it never saw is not.
-        terms["copy"] = 0.02 * (share["generated"] * seen).mean()
-        terms["hidden"] = 0.06 * (share["warped"] * hidden).sum() / (hidden.sum() + 200)
-        mirror_hidden = surface.mask * (1 - surface.mirrored.visible)
-        terms["mirror"] = 0.02 * (share["mirrored"] * (mirror_hidden + (1 - surface.mask))).mean()
+        terms |= layer_losses(output, surface)
     return terms
 
 

@@ -52,6 +52,7 @@ from train.data.landmark_motions import (
 )
 from train.data.rotations import FaceTriples, photo_triples, rendered_triples
 from train.data.synthetic import HELD_OUT_SEED, ExpressionSampler, SyntheticFaces
+from train.layering import layer_losses
 from train.perceptual import feature_network
 
 FOLDERS = {"T": "transformer", "L": "lifter", "R": "rotator", "G": "generator"}
@@ -304,7 +305,7 @@ class TripleData:
 
 
 def picture_losses(output: LayeredOutput, target: torch.Tensor, landmarks: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Differences of drawn pictures (B, 3, S, S) from the true ones, weighted, and what keeps the layers honest."""
+    """Differences of drawn pictures (B, 3, S, S) from the true ones, weighted."""
     weight = face_weight(landmarks, target.shape[3])
     terms = {
         "l1": ((output.image - target).abs() * weight).mean(),
@@ -312,8 +313,6 @@ def picture_losses(output: LayeredOutput, target: torch.Tensor, landmarks: torch
     }
     if output.weights is not None:
         terms["generated"] = 0.5 * ((output.generated - target).abs() * weight).mean()
-        terms["smooth"] = 0.1 * losses.total_variation(output.offsets)
-        terms["copy"] = 0.01 * output.weights[:, -1].mean()
     return terms
 
 
@@ -348,13 +347,17 @@ def train_rotator(options):
     def rotate(network, triples):
         net = LINet(data.conditions, network)
         source = net.prepare(triples.source, triples.source_landmarks)
-        target = data.conditions.lift(triples.pose_landmarks, source.head.identity)
-        return net.rotate(source, target, triples.pose_landmarks, triples.shown)
+        driven = net.turn(source, data.conditions.lift(triples.pose_landmarks, source.head.identity))
+        return net.rotate(source, driven, triples.pose_landmarks, triples.shown), driven
+
+    def losses_of(output, driven, triples):
+        terms = picture_losses(output, triples.rotated, triples.result_landmarks)
+        return terms if output.weights is None else terms | layer_losses(output, driven.surface)
 
     def validate():
         held = data.held_out
-        output = rotate(average, held)
-        for name, value in picture_losses(output, held.rotated, held.result_landmarks).items():
+        output, driven = rotate(average, held)
+        for name, value in losses_of(output, driven, held).items():
             run.log(**{f"validation.{name}": value})
         drawn = draw_landmark_lines(held.pose_landmarks * size, size)
         show(run, "rotations", [held.source, drawn, held.rotated, output.image, output.generated])
@@ -362,8 +365,8 @@ def train_rotator(options):
     for batch in run.steps(data.loader, validate):
         triples = data.triples(batch)
         with run.autocast():
-            output = rotate(rotator, triples)
-        terms = picture_losses(output, triples.rotated, triples.result_landmarks)
+            output, driven = rotate(rotator, triples)
+        terms = losses_of(output, driven, triples)
         judged = run.progress >= options.adversarial_from
         if judged:
             with common.frozen(discriminator, poses), run.autocast():
@@ -406,6 +409,13 @@ def train_generator(options):
         net = LINet(data.conditions, rotator, network)
         return net(net.prepare(triples.source, triples.source_landmarks), triples.result_landmarks)
 
+    def losses_of(output, triples):
+        terms = picture_losses(output, triples.result, triples.result_landmarks)
+        if output.weights is not None:
+            terms["smooth"] = 0.1 * losses.total_variation(output.offsets)
+            terms["copy"] = 0.01 * output.weights[:, -1].mean()
+        return terms
+
     def perceptual(made, target):
         with run.autocast():
             values = [losses.perceptual_loss(see(made), see(target)) for see in (things, faces.features)]
@@ -414,7 +424,7 @@ def train_generator(options):
     def validate():
         held = data.held_out
         rotated, output = reenact(average, held)
-        for name, value in picture_losses(output, held.result, held.result_landmarks).items():
+        for name, value in losses_of(output, held).items():
             run.log(**{f"validation.{name}": value})
         drawn = draw_landmark_lines(held.result_landmarks * size, size)
         rows = [held.source, drawn, held.result, output.image, output.generated]
@@ -424,7 +434,7 @@ def train_generator(options):
         triples = data.triples(batch)
         with run.autocast():
             _, output = reenact(generator, triples)
-        terms = picture_losses(output, triples.result, triples.result_landmarks)
+        terms = losses_of(output, triples)
         terms["perceptual"] = perceptual(output.image, triples.result)
         judged = run.progress >= options.adversarial_from
         if judged:

@@ -397,16 +397,17 @@ class LINet:
         head = self.conditions.lift(landmarks)
         return LINetSource(self.conditions.source(photo, head), head, landmarks)
 
+    def turn(self, source: "LINetSource", target: LiftedHead) -> DrivenMaps:
+        """Maps of the photos' heads, their expressions being their own, in the poses of target heads."""
+        return self.conditions.driven(source.maps, target.with_expression(source.head), mirrored=True)
+
     def rotate(
-        self, source: "LINetSource", target: LiftedHead, landmarks: torch.Tensor, shown: torch.Tensor | None = None
+        self, source: "LINetSource", driven: DrivenMaps, landmarks: torch.Tensor, shown: torch.Tensor | None = None
     ) -> LayeredOutput:
-        """Faces with their own expressions in the poses of target heads, whose landmarks are (B, 68, 2)."""
-        driven = self.conditions.driven(source.maps, target.with_expression(source.head), mirrored=True)
+        """The photos' faces in the poses of heads, whose maps are of `turn` and whose landmarks are (B, 68, 2)."""
         return self.rotator(source.maps, driven, source.landmarks, landmarks, shown, source.features)
 
-    def __call__(
-        self, source: "LINetSource", landmarks: torch.Tensor
-    ) -> tuple[torch.Tensor | None, LayeredOutput]:
+    def __call__(self, source: "LINetSource", landmarks: torch.Tensor) -> tuple[torch.Tensor | None, LayeredOutput]:
         """
         Reenact photos.
 
@@ -422,7 +423,7 @@ class LINet:
         if self.rotator is None:
             return None, self.generator(source.maps, driven, source.landmarks, landmarks)
         with torch.no_grad():
-            rotated = self.rotate(source, target, landmarks).image.float()
+            rotated = self.rotate(source, self.turn(source, target), landmarks).image.float()
         turned = self.conditions.source(rotated, target.with_expression(source.head))
         changed = self.conditions.driven(turned, target)
         return rotated, self.generator(source.maps, driven, source.landmarks, landmarks, turned, changed)

@@ -159,18 +159,18 @@ def test_rotator(output, faces, conditions):
     net = LINet(conditions, rotator)
     source = net.prepare(photo, points)
     heads = conditions.lift(target, source.head.identity)
-    drawn = net.rotate(source, heads, target)
+    drawn = net.rotate(source, net.turn(source, heads), target)
     size = 64 if output == "layers" else SIZE
     assert drawn.image.shape == (4, 3, size, size) and drawn.generated.shape == (4, 3, SIZE, SIZE)
     shown = torch.ones(4, 9)
     shown[:, 4:] = 0
-    assert not torch.equal(net.rotate(source, heads, target, shown).image, drawn.image)
+    assert not torch.equal(net.rotate(source, net.turn(source, heads), target, shown).image, drawn.image)
     drawn.image.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in rotator.parameters())
     one = net.prepare(photo[:1], points[:1])
     one.features = rotator.encode(one.maps)
     heads = conditions.lift(target, one.head.identity)
-    alone = net.rotate(one, conditions.lift(target[:1], one.head.identity), target[:1]).image
+    alone = net.rotate(one, net.turn(one, conditions.lift(target[:1], one.head.identity)), target[:1]).image
     torch.testing.assert_close(net.rotate(one, heads, target).image[:1], alone, atol=1e-4, rtol=0)
 
 
@@ -184,7 +184,7 @@ def test_rotator_begins_as_a_trained_dc_net(faces, conditions):
     heads = conditions.lift(target, source.head.identity)
     driven = conditions.driven(source.maps, heads.with_expression(source.head), mirrored=True)
     expected = trained(source.maps, driven).image
-    torch.testing.assert_close(net.rotate(source, heads, target).image, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(net.rotate(source, net.turn(source, heads), target).image, expected, atol=1e-4, rtol=0)
     with pytest.raises(ValueError, match="another size"):
         rotator.start_from(DCNet(image_size=SIZE, width=16))
 

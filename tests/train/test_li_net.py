@@ -218,7 +218,7 @@ def test_drawers_learn_a_few_pictures(kind, triples, morphable_model):
             net = LINet(conditions, network)
             source = net.prepare(triples.source, triples.source_landmarks)
             heads = conditions.lift(triples.pose_landmarks, source.head.identity)
-            output, target = net.rotate(source, heads, triples.pose_landmarks), triples.rotated
+            output, target = net.rotate(source, net.turn(source, heads), triples.pose_landmarks), triples.rotated
         else:
             net = LINet(conditions, FaceRotator(image_size=SIZE, width=8), network)
             source = net.prepare(triples.source, triples.source_landmarks)

@@ -1,0 +1,37 @@
+"""Which layer is to show what, for the networks that draw with DCNet's layers."""
+
+import torch
+
+from lirec import losses
+from lirec.models.conditions import Surface
+from lirec.models.dc_net import LAYERS
+from lirec.models.layered_output import LayeredOutput
+
+
+def layer_losses(output: LayeredOutput, surface: Surface) -> dict[str, torch.Tensor]:
+    """
+    Terms, each weighted, that keep the layers to their tasks where the picture alone would not tell.
+
+    Args:
+        output: of `LAYERS`, B pictures.
+        surface: what they see of the head, with its mirrored half, at the size of the picture.
+    """
+    share = dict(zip(LAYERS, output.weights.split(1, 1), strict=True))
+    seen = surface.mask * surface.correspondence.visible
+    hidden = surface.mask - seen
+    mirror_hidden = surface.mask * (1 - surface.mirrored.visible)
+    return {
+        "smooth": 0.1 * losses.total_variation(output.offsets),
+        # What is seen in the source is to be copied, what it never saw is not.
+        "copy": 0.02 * (share["generated"] * seen).mean(),
+        "hidden": 0.06 * _mean_within(share["warped"], hidden),
+        "mirror": 0.02 * (share["mirrored"] * (mirror_hidden + (1 - surface.mask))).mean(),
+        # Teeth and tongue are the mesh's, which are sharp; painted ones are not. Its average skin is of no help.
+        "mouth": 0.06 * _mean_within(share["generated"], surface.mouth),
+        "skin": 0.05 * (share["interior"] * (1 - surface.mouth - surface.eyes)).mean(),
+    }
+
+
+def _mean_within(share: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of a share where the mask is; less where that is next to nothing."""
+    return (share * mask).sum() / (mask.sum() + 200)
