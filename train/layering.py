@@ -23,11 +23,11 @@ def layer_losses(output: LayeredOutput, surface: Surface) -> dict[str, torch.Ten
     return {
         "smooth": 0.1 * losses.total_variation(output.offsets),
         # What is seen in the source is to be copied, what it never saw is not.
-        "copy": 0.02 * (share["generated"] * seen).mean(),
+        "copy": 0.05 * (share["generated"] * seen).mean(),
         "hidden": 0.06 * _mean_within(share["warped"], hidden),
         "mirror": 0.02 * (share["mirrored"] * (mirror_hidden + (1 - surface.mask))).mean(),
-        # Teeth and tongue are the mesh's, which are sharp; painted ones are not. Its average skin is of no help.
-        "mouth": 0.06 * _mean_within(share["generated"], surface.mouth),
+        # Teeth and tongue that it never saw are the mesh's, which are sharp. The mesh's average skin is of no help.
+        "mouth": 0.06 * _mean_within(1 - share["interior"], surface.mouth * hidden),
         "skin": 0.05 * (share["interior"] * (1 - surface.mouth - surface.eyes)).mean(),
     }
 

@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 AGREEMENT = 0.6
 # or when its landmarks move by more than this between the two looks, as a share of the face's size.
 MOVEMENT = 0.03
+# or when RecNet sees another face in its mirror image: when these differences, each over what is usual in photos,
+USUAL_DIFFERENCES = {"expression": 0.06, "identity": 0.18, "light": 0.08, "angles": 0.018}
+# have a product above this, which one photo in a hundred has.
+DOUBT = 14.0
 COOL = (0.80, 0.88, 1.0)  # the bare mesh over a photo, sRGB
 CLAY = (0.60, 0.56, 0.52)  # and by itself
 
@@ -375,14 +379,15 @@ class RecAugNetPipeline(LirecPipeline):
         """One face for each picture (H, W, 3) uint8 and the detection that goes with it."""
         scale = self.rec_net.config.crop_scale
         crops = [Crop.from_box(detection.box, scale) for detection in detections]
-        output = self._regress(images, crops, mirror_average=False)
+        output = self.regress(self._patches(images, crops, self.rec_net.config.image_size), mirror_average=False)
         first = self._landmarks(output, crops)
         faces = self.look(images, _upright(output, first, crops, scale), mirror_average, augmented)
         for face, points, detection in zip(faces, first, detections, strict=True):
-            face.score = float(detection.score)
+            certainty, face.score = face.score, float(detection.score)
             if face.score < 1:  # found, not given
                 size = math.sqrt((face.box[2:] - face.box[:2]).prod())
                 movement = float(np.linalg.norm(face.landmarks - points, axis=1).mean()) / size
+                face.score *= certainty
                 face.score *= min(1.0, overlap(face.box, detection.box)[0] / AGREEMENT)
                 face.score *= min(1.0, MOVEMENT / max(movement, 1e-6))
         return faces
@@ -395,14 +400,22 @@ class RecAugNetPipeline(LirecPipeline):
         mirror_average: bool = True,
         augmented: bool = True,
     ) -> list[Face]:
-        """One face for each picture (H, W, 3) uint8 and the window on it in which RecNet looks, once."""
-        output = self._regress(images, crops, mirror_average)
+        """One face for each picture (H, W, 3) uint8 and the window on it in which RecNet looks, once.
+
+        Their scores say how much alike RecNet sees them and their mirror images; without a mirror image they are 1.
+        """
+        sides = self._sides(self._patches(images, crops, self.rec_net.config.image_size), mirror_average)
+        output = _average(sides)
         if augmented and self.et_net is not None:
             config = self.et_net.config
             close = _upright(output, self._landmarks(output, crops), crops, config.crop_scale)
             patches = self._patches(images, close, config.image_size)
             output.expression = self.track(patches.to(self.et_net.dtype), mirror_average)
-        return self._faces(output, crops, images)
+        faces = self._faces(output, crops, images)
+        if mirror_average:
+            for face, score in zip(faces, _certainty(*sides).tolist(), strict=True):
+                face.score = score
+        return faces
 
     def track(self, images: torch.Tensor, mirror_average: bool = True) -> torch.Tensor:
         """ETNet's expressions (B, 51) in [0, 1] on its crops (B, 3, S, S) in [0, 1]."""
@@ -414,12 +427,15 @@ class RecAugNetPipeline(LirecPipeline):
 
     def regress(self, images: torch.Tensor, mirror_average: bool = True) -> RecNetOutput:
         """RecNet on crops (B, 3, S, S) in [0, 1], expressions brought into [0, 1]."""
-        output = self.rec_net(images)
+        return _average(self._sides(images, mirror_average))
+
+    def _sides(self, images: torch.Tensor, mirror_average: bool) -> list[RecNetOutput]:
+        """What RecNet sees in crops and, where it is asked for, in their mirror images, turned back."""
+        images = images.to(self.rec_net.dtype)
+        sides = [self.rec_net(images)]
         if mirror_average:
-            mirrored = self.rec_net(images.flip(3)).mirrored(self.morphable_model)
-            output = RecNetOutput(**{name: 0.5 * (output[name] + mirrored[name]) for name in mirrored})
-        output.expression = output.expression.clamp(0, 1)
-        return output
+            sides.append(self.rec_net(images.flip(3)).mirrored(self.morphable_model))
+        return sides
 
     @torch.no_grad()
     def embed(self, faces: Sequence[Face]) -> np.ndarray:
@@ -455,10 +471,6 @@ class RecAugNetPipeline(LirecPipeline):
         if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
             raise LirecError(wrong)
         return [Detection(box, 1.0) for box in array]
-
-    def _regress(self, images, crops, mirror_average) -> RecNetOutput:
-        patches = self._patches(images, crops, self.rec_net.config.image_size)
-        return self.regress(patches.to(self.rec_net.dtype), mirror_average)
 
     def _patches(self, images, crops, size: int) -> torch.Tensor:
         patches = np.stack([crop.extract(image, size) for crop, image in zip(crops, images, strict=True)])
@@ -507,6 +519,23 @@ class RecAugNetPipeline(LirecPipeline):
                 )
             )
         return faces
+
+
+def _average(sides: Sequence[RecNetOutput]) -> RecNetOutput:
+    """The mean of what was seen, expressions brought into [0, 1]."""
+    names = sides[-1].keys() - {"earlier"}
+    output = RecNetOutput(**{name: sum(side[name] for side in sides) / len(sides) for name in names})
+    output.expression = output.expression.clamp(0, 1)
+    return output
+
+
+def _certainty(seen: RecNetOutput, mirrored: RecNetOutput) -> torch.Tensor:
+    """(B,) 1 where a face and its mirror image are seen alike, less where they are not; see `DOUBT`."""
+    doubt = 1.0
+    for name, usual in USUAL_DIFFERENCES.items():
+        difference = (seen[name] - mirrored[name]).flatten(1).float()
+        doubt = doubt * difference.square().mean(1).sqrt() / usual
+    return (DOUBT / doubt.clamp_min(1e-6)).clamp_max(1) ** 3
 
 
 def _check_inside(boxes: Sequence[np.ndarray], picture: np.ndarray) -> None:

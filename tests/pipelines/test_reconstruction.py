@@ -15,7 +15,8 @@ from lirec.geometry import project, shade
 from lirec.models.et_net import ETNet
 from lirec.pipelines.reconstruction import _turn_light
 from lirec.processing.crop import Crop
-from lirec.processing.detection import overlap
+from lirec.processing.detection import Detection, overlap
+from lirec.processing.image import load_image
 from tests.conftest import SHIPPED
 from tests.processing.glb import accessor
 
@@ -103,7 +104,7 @@ def test_turned_crops_give_the_same_pose(untrained_pipeline, picture):
     crop = Crop((160, 90), 120, 0.6)
     image = np.ascontiguousarray(picture)
     with torch.no_grad():
-        output = untrained_pipeline._regress([image], [crop], mirror_average=True)
+        output = untrained_pipeline.regress(untrained_pipeline._patches([image], [crop], 48))
         face = untrained_pipeline._faces(output, [crop], [image])[0]
     roll = face.angles[2] - output.angles[0, 2].item()
     assert roll == pytest.approx(0.6, abs=1e-4)
@@ -332,6 +333,18 @@ def test_found_face(shipped_pipeline):
     assert overlap(face.box, np.float32(ASTRONAUT))[0] > 0.6 and 0.4 < face.score <= 1
     assert np.degrees(np.abs(face.angles)).max() < 35
     assert 0.05 < np.ptp(face.vertices[:, 0]) < 0.3
+
+
+def test_what_is_no_face_is_seen_otherwise_in_a_mirror(shipped_pipeline, picture):
+    scale = shipped_pipeline.rec_net.config.crop_scale
+    image = load_image(EXAMPLES / "astronaut.jpg")
+    (face,) = shipped_pipeline.look([image], [Crop.from_box(np.float32(ASTRONAUT), scale)])
+    assert face.score > 0.9
+    others = shipped_pipeline.look([picture] * 2, [Crop.from_box(np.float32(box), scale) for box in BOXES])
+    assert max(other.score for other in others) < 0.5
+    unsure = shipped_pipeline.reconstruct([picture], [Detection(np.float32(BOXES[0]), 0.9)])
+    assert unsure[0].score < 0.5
+    assert shipped_pipeline.look([picture], [Crop.from_box(np.float32(BOXES[0]), scale)], False)[0].score == 1
 
 
 def test_found_and_given_boxes_agree(shipped_pipeline):

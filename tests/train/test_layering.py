@@ -55,12 +55,14 @@ def test_every_layer_in_its_place_costs_nothing(surface):
         ("warped", SEEN_MIRRORED, "hidden"),
         ("mirrored", SEEN, "mirror"),
         ("mirrored", 1 - HEAD, "mirror"),
-        ("generated", MOUTH, "mouth"),
+        ("shifted", MOUTH, "mouth"),
         ("interior", SEEN, "skin"),
     ],
 )
 def test_a_layer_out_of_place_costs(surface, layer, place, term):
-    places = {"shifted": torch.ones_like(place) - place, layer: place}
+    places = {"interior": MOUTH, "background": 1 - MOUTH}
+    places = {name: where * (1 - place) for name, where in places.items()}
+    places[layer] = places.get(layer, 0) + place
     terms = layer_losses(output(**places), surface)
     assert terms[term] > 1e-3
     assert all(value == 0 for name, value in terms.items() if name != term)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from lirec.errors import LirecError
-from lirec.geometry import euler_to_matrix, intrinsics, project
+from lirec.geometry import euler_to_matrix, intrinsics, matrix_to_euler, project
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.morphable_model import MorphableModel
 from lirec.pipelines.portrait import head_window
@@ -107,13 +107,21 @@ def mistaken_view(batch: FaceBatch, model: MorphableModel, dice: Dice) -> HeadVi
     scale = batch.image.shape[3]
     shift = (dice.normal(0, 0.004, 1, 2) + single.normal(0, 0.002, 1, 2)) + 0 * batch.landmarks
     wanted = batch.landmarks / scale + shift
-    for _ in range(2):  # move it until its landmarks lie on the true ones
-        found = model.landmarks(project(view.vertices, view.rotation, view.translation, view.K), angles)
-        spread = [(points - points.mean(1, keepdim=True)).square().mean((1, 2)).sqrt() for points in (found, wanted)]
-        translation = view.translation * (spread[0] / spread[1])[:, None]
-        missing = (wanted - found).mean(1) * translation[:, 2:] / batch.focal[:, None]
-        view.translation = translation + F.pad(missing, (0, 1))
+    view.translation = place_on_landmarks(view, wanted, model)
     return view
+
+
+def place_on_landmarks(view: HeadView, wanted: torch.Tensor, model: MorphableModel) -> torch.Tensor:
+    """Translations (B, 3) with which heads' landmarks have the middle and the spread of wanted ones, (B, 68, 2) in
+    picture widths."""
+    angles, translation = matrix_to_euler(view.rotation), view.translation
+    for _ in range(2):  # as the distance changes, so does the perspective
+        found = model.landmarks(project(view.vertices, view.rotation, translation, view.K), angles)
+        spread = [(points - points.mean(1, keepdim=True)).square().mean((1, 2)).sqrt() for points in (found, wanted)]
+        translation = translation * (spread[0] / spread[1])[:, None]
+        missing = (wanted - found).mean(1) * translation[:, 2:] / view.K[:, 0, :1]
+        translation = translation + F.pad(missing, (0, 1))
+    return translation
 
 
 def tint(images: torch.Tensor, dice: Dice) -> torch.Tensor:

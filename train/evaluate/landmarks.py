@@ -25,7 +25,7 @@ from train.evaluate.report import Report
 YAW_BINS = (0, 15, 30, 45, 60, 90)
 """Edges in degrees."""
 FOUND = 0.4
-"""A face is found when a detected box overlaps the true one by this much (intersection over union)."""
+"""A face is found when the box of one overlaps the true one by this much (intersection over union)."""
 
 
 def main(arguments: list[str] | None = None) -> Report:
@@ -96,13 +96,13 @@ def evaluate(pipeline: RecAugNetPipeline, photos: Iterable[FacePhoto]) -> Report
         truth.append(torch.from_numpy(photo.landmarks))
         boxes.append(torch.from_numpy(photo.box))
         given.append(_landmarks(pipeline, photo.image, boxes[-1]))
-        best, overlap = _detect(pipeline, photo.image, boxes[-1])
-        hit.append(overlap >= FOUND)
-        found.append(_landmarks(pipeline, photo.image, best) if hit[-1] else torch.full((68, 2), torch.nan))
+        points = _find(pipeline, photo.image, boxes[-1])
+        hit.append(points is not None)
+        found.append(torch.full((68, 2), torch.nan) if points is None else points)
         image, box = move(photo.image, boxes[-1], seed=number)
         height, width = image.shape[:2]
         quarter = torch.tensor((width * 3 / 8, height * 3 / 8, width * 5 / 8, height * 5 / 8))
-        moved_hit.append(_detect(pipeline, image, box)[1] >= FOUND)
+        moved_hit.append(_find(pipeline, image, box) is not None)
         moved_middle_hit.append(float(box_overlap(quarter, box)) >= FOUND)
     truth, boxes, given, found, middle = map(torch.stack, (truth, boxes, given, found, middle))
     hit, middle_hit = torch.tensor(hit), box_overlap(middle, boxes) >= FOUND
@@ -194,12 +194,14 @@ def move(image: np.ndarray, box: torch.Tensor, seed: int) -> tuple[np.ndarray, t
     return canvas, box + torch.tensor((x, y, x, y))
 
 
-def _detect(pipeline: RecAugNetPipeline, image: np.ndarray, box: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """The detected box that overlaps a true box most, and how much; zeros when nothing is detected."""
-    boxes = [torch.as_tensor(face.box).float() for face in pipeline.detect(image)] or [torch.zeros(4)]
-    overlaps = box_overlap(torch.stack(boxes), box)
+def _find(pipeline: RecAugNetPipeline, image: np.ndarray, box: torch.Tensor) -> torch.Tensor | None:
+    """(68, 2) of the face that the pipeline finds where the true box is."""
+    faces = pipeline(image).faces
+    if not faces:
+        return None
+    overlaps = box_overlap(torch.stack([torch.as_tensor(face.box).float() for face in faces]), box)
     best = int(overlaps.argmax())
-    return boxes[best], float(overlaps[best])
+    return torch.as_tensor(faces[best].landmarks).cpu().float() if overlaps[best] >= FOUND else None
 
 
 def _landmarks(pipeline: RecAugNetPipeline, image: np.ndarray, box: torch.Tensor) -> torch.Tensor:

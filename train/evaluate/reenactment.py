@@ -49,6 +49,7 @@ from lirec.processing.image import load_image, to_array, to_tensor
 from lirec.processing.video import open_video
 from train.common import command
 from train.data import open_dataset
+from train.data.pairs import place_on_landmarks
 from train.data.photos import FacePhoto, pictures_below
 from train.data.synthetic import HELD_OUT_SEED, RenderedFaces, SyntheticFaces
 from train.evaluate.report import Report, align
@@ -266,7 +267,8 @@ def framed(face: Face, size: int = REAL_SIZE) -> Face:
 class Studio:
     """Drives faces with DCNet, and looks at what comes out with the reconstruction's networks.
 
-    All pictures are square and of one size S, and a driven head is put where the driver's is in its picture.
+    All pictures are square and of one size S, and a driven head is put where the driver's is in its picture: its
+    landmarks have the middle and the spread of the driver's.
 
     Args:
         pipeline: the networks.
@@ -308,18 +310,21 @@ class Studio:
         return image, warp(photo, driven.fine.correspondence.grid)
 
     def view(self, shapes: Sequence[Face], motions: Sequence[Face]) -> HeadView:
-        """Heads of one's shape and the other's expression, pose and camera."""
+        """Heads of one's shape and the other's expression, pose and camera, their landmarks about where the other's
+        are."""
         size = motions[0].image.shape[0]
         unit = np.diag([1 / size, 1 / size, 1])
-        vertices = self.model(
-            self._stack(face.identity for face in shapes), self._stack(face.expression for face in motions)
-        )
-        return HeadView(
-            vertices,
+        view = HeadView(
+            self.model(
+                self._stack(face.identity for face in shapes), self._stack(face.expression for face in motions)
+            ),
             self._stack(face.rotation for face in motions),
             self._stack(face.translation for face in motions),
             self._stack(unit @ face.intrinsics for face in motions),
         )
+        wanted = self._stack(face.landmarks for face in motions) / size
+        view.translation = place_on_landmarks(view, wanted, self.model)
+        return view
 
     def pictures(self, faces: Sequence[Face]) -> Tensor:
         """(B, 3, S, S) that the faces are in."""

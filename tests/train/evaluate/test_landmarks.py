@@ -28,14 +28,16 @@ class TellsTheTruth:
     def __init__(self, model, truth, off=0.0, finds=True):
         self.morphable_model, self.truth, self.off, self.finds = model, truth, off, finds
 
-    def __call__(self, image, boxes):
+    def __call__(self, image, boxes=None):
+        if boxes is None:
+            return SimpleNamespace(faces=self.find(image))
         centre = np.array(boxes[0]).reshape(2, 2).mean(0)
         nearest = min(
             self.truth, key=lambda points: np.abs((points.min(0) + points.max(0)) / 2 - centre).sum()
         )
         return SimpleNamespace(faces=[SimpleNamespace(landmarks=torch.from_numpy(nearest) + self.off)])
 
-    def detect(self, image):
+    def find(self, image):
         grey = image[..., 2] == 128  # around photos that were moved
         y, x = np.argwhere(~grey)[0]
         person = int(image[y, x, 0])
@@ -43,7 +45,8 @@ class TellsTheTruth:
             return []
         points = self.truth[person] + np.array((x, y))
         box = np.concatenate((points.min(0) - 1, points.max(0) + 1)).astype(np.float32)
-        return [SimpleNamespace(box=np.zeros(4, np.float32)), SimpleNamespace(box=box)]
+        nothing = SimpleNamespace(box=np.zeros(4, np.float32), landmarks=0 * points)
+        return [nothing, SimpleNamespace(box=box, landmarks=points + self.off)]
 
 
 @pytest.fixture
