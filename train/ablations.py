@@ -108,8 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         loader = RenderedBatches(SyntheticFaces(model, 160, run.device, 256, 1.2), options.batch_size, run.data_seed)
     network = common.start(RecNet, options)
-    if network.feedback is not None:
-        network.feedback.attach(model)
+    network.attach(model)
     model.to(run.device)
     detector = load_model(RecNet, options.detector).to(run.device).eval().requires_grad_(False)
     size = network.config.image_size

@@ -56,8 +56,7 @@ def main(arguments=None):
     network = common.start(ETNet, options)
     if options.backbone:
         take_backbone(network, options.backbone)
-    if network.feedback is not None:
-        network.feedback.attach(model)
+    network.attach(model)
     config = network.config
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     network, optimizer = run.prepare(network, optimizer)

@@ -270,8 +270,7 @@ def main(arguments=None):
     network = common.start(RecNet, options)
     if options.backbone:
         take_backbone(network, options.backbone)
-    if network.feedback is not None:
-        network.feedback.attach(model)
+    network.attach(model)
     size = network.config.image_size
     probes = FaceProbes(model.cpu()).to(run.device)
     model.to(run.device)

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
-from torch import nn
 
-from lirec.models.layers import CropFeatures
-from lirec.models.mesh_feedback import Head, MeshFeedback, head_counts, read_head
+from lirec.models.crop_regressor import CropRegressor
+from lirec.models.mesh_feedback import Head, head_counts, read_head
 
 
 @dataclass
@@ -25,7 +23,7 @@ class ETNetOutput(BaseOutput):
     heads: list[Head]
 
 
-class ETNet(ModelMixin, ConfigMixin):
+class ETNet(CropRegressor):
     r"""
     ResNet that regresses JR2Net's β from an upright crop round the landmarks.
 
@@ -58,31 +56,14 @@ class ETNet(ModelMixin, ConfigMixin):
         expression_count: int = 51,
     ):
         super().__init__()
-        self.backbone = CropFeatures(layer_type, depths, hidden_sizes, embedding_size, head_width)
-        count = sum(head_counts(identity_count, expression_count))
-        self.head = nn.Linear(self.backbone.count, count)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-        self.feedback = None
-        if feedback_steps:
-            self.feedback = MeshFeedback(
-                (embedding_size, *hidden_sizes),
-                self.backbone.count,
-                count,
-                identity_count,
-                expression_count,
-                feedback_steps,
-            )
+        self._build(sum(head_counts(identity_count, expression_count)))
 
     def forward(self, images: torch.Tensor) -> ETNetOutput:
         """
         Args:
             images (`torch.Tensor` of shape `(B, 3, image_size, image_size)`): sRGB crops in [0, 1].
         """
-        features, maps = self.backbone(images)
-        looks = [self.head(features)]
-        if self.feedback is not None:
-            looks = self.feedback(looks[0], features, maps, images)
+        looks = self._looks(images)
         counts = self.config.identity_count, self.config.expression_count
         heads = [read_head(numbers, *counts) for numbers in (looks if torch.is_grad_enabled() else looks[-1:])]
         return ETNetOutput(expression=heads[-1].expression, heads=heads)

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
-from torch import nn
 
 from lirec.geometry.lighting import ODD_IN_X
-from lirec.models.layers import CropFeatures
-from lirec.models.mesh_feedback import MeshFeedback, head_counts, read_head
+from lirec.models.crop_regressor import CropRegressor
+from lirec.models.mesh_feedback import head_counts, read_head
 from lirec.models.morphable_model import MorphableModel
 
 TYPICAL_LIGHT = 2.5  # of the constant harmonic
@@ -62,7 +60,7 @@ class RecNetOutput(BaseOutput):
         )
 
 
-class RecNet(ModelMixin, ConfigMixin):
+class RecNet(CropRegressor):
     r"""
     ResNet that regresses JR2Net's α, β, γ, Euler pose and 27 light coefficients from one crop.
 
@@ -96,34 +94,17 @@ class RecNet(ModelMixin, ConfigMixin):
         albedo_count: int = 64,
     ):
         super().__init__()
-        self.backbone = CropFeatures(layer_type, depths, hidden_sizes, embedding_size, head_width)
         self.counts = (sum(head_counts(identity_count, expression_count)), albedo_count, 27)
-        self.head = nn.Linear(self.backbone.count, sum(self.counts))
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-        self.feedback = None
-        if feedback_steps:
-            self.feedback = MeshFeedback(
-                (embedding_size, *hidden_sizes),
-                self.backbone.count,
-                sum(self.counts),
-                identity_count,
-                expression_count,
-                feedback_steps,
-            )
+        self._build(sum(self.counts))
 
     def forward(self, images: torch.Tensor) -> RecNetOutput:
         """
         Args:
             images (`torch.Tensor` of shape `(B, 3, image_size, image_size)`): sRGB crops in [0, 1].
         """
-        features, maps = self.backbone(images)
-        numbers = self.head(features)
-        if self.feedback is None:
-            return self._read(numbers)
-        looks = self.feedback(numbers, features, maps, images)
+        looks = self._looks(images)
         output = self._read(looks[-1])
-        if torch.is_grad_enabled():
+        if len(looks) > 1 and torch.is_grad_enabled():
             output["earlier"] = [self._read(numbers) for numbers in looks[:-1]]
         return output
 
