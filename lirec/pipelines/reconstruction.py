@@ -33,6 +33,7 @@ from lirec.models.face_embedder import FaceEmbedder
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet, RecNetOutput
 from lirec.pipelines.base import LirecPipeline
+from lirec.pipelines.light_fitting import fitted_light
 from lirec.pipelines.texturing import photo_texture
 from lirec.processing.crop import Crop
 from lirec.processing.detection import Detection, default_finder, overlap
@@ -399,18 +400,23 @@ class RecAugNetPipeline(LirecPipeline):
         crops: Sequence[Crop],
         mirror_average: bool = True,
         augmented: bool = True,
+        fit_light: bool = True,
     ) -> list[Face]:
         """One face for each picture (H, W, 3) uint8 and the window on it in which RecNet looks, once.
 
         Their scores say how much alike RecNet sees them and their mirror images; without a mirror image they are 1.
+        With `fit_light` the light is fitted to the pictures, which takes as long as a look.
         """
-        sides = self._sides(self._patches(images, crops, self.rec_net.config.image_size), mirror_average)
+        seen = self._patches(images, crops, self.rec_net.config.image_size)
+        sides = self._sides(seen, mirror_average)
         output = _average(sides)
         if augmented and self.et_net is not None:
             config = self.et_net.config
             close = _upright(output, self._landmarks(output, crops), crops, config.crop_scale)
             patches = self._patches(images, close, config.image_size)
             output.expression = self.track(patches.to(self.et_net.dtype), mirror_average)
+        if fit_light:
+            output.light = fitted_light(seen, output, self.morphable_model)
         faces = self._faces(output, crops, images)
         if mirror_average:
             for face, score in zip(faces, _certainty(*sides).tolist(), strict=True):

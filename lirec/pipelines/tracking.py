@@ -248,7 +248,8 @@ class FaceTracker:
         return face
 
     def _faces(self, images: Sequence[np.ndarray], crop: Crop) -> list[Face]:
-        return self.reconstruction.look(images, [crop] * len(images), mirror_average=False, augmented=self.augmented)
+        crops = [crop] * len(images)
+        return self.reconstruction.look(images, crops, False, self.augmented, fit_light=False)
 
     def _following(self, face: Face, crop: Crop) -> Crop | None:
         """The window round a face that was seen in another; None where it cannot be the followed one."""

@@ -25,6 +25,7 @@ from lirec.metrics import (
     shape_error,
 )
 from lirec.models.morphable_model import MorphableModel
+from lirec.pipelines.light_fitting import fitted_light
 from train.common import command
 from train.data.synthetic import HELD_OUT_SEED, RenderedFaces, SyntheticFaces
 from train.evaluate import meshes
@@ -83,8 +84,12 @@ def evaluate(rec_net: "RecNet", model: MorphableModel, batches: Iterable[Rendere
         found["landmarks"].append(scene.landmarks())
         true["landmarks"].append(faces.landmarks)
         mean_light = faces.light.mean(0, keepdim=True)
+        undegraded = rec_net(faces.clean)
+        as_seen = Scene(model, undegraded, size)
         drawings = {
             "colour": scene.draw(output.albedo, output.light),
+            "undegraded colour": as_seen.draw(undegraded.albedo, undegraded.light),
+            "fitted colour": as_seen.draw(undegraded.albedo, fitted_light(faces.clean, undegraded, model)),
             "mean colour": scene.draw(0 * output.albedo, mean_light),
             "best colour": Scene(model, faces, size).draw(faces.albedo_coefficients, faces.light),
         }
@@ -178,12 +183,18 @@ def _report(model: MorphableModel, found: dict[str, Tensor], true: dict[str, Ten
         report.add(name, errors[chosen].median(), trivial[chosen].median(), "°", int(chosen.sum()))
 
     name = "light and albedo, L1 in the skin"
-    colour, trivial, best = (found[key] for key in ("colour", "mean colour", "best colour"))
-    seen = (colour + trivial + best).isfinite()  # the masks of some have nothing in common
-    trivial = trivial[seen].mean()
-    report.add(name, colour[seen].mean(), trivial, "", int(seen.sum()))
-    # Hard shadows, highlights and fine texture are beyond the model: no network can do better than this.
-    report.add(f"{name}, of the true coefficients", best[seen].mean(), trivial, "", int(seen.sum()))
+    kinds = {
+        "colour": name,
+        # What degraded them changes colours too, which no network can know.
+        "undegraded colour": f"{name}, of undegraded pictures",
+        "fitted colour": f"{name}, of undegraded pictures, light fitted as the pipeline does",
+        # Hard shadows, highlights and fine texture are beyond the model: no network can do better than this.
+        "best colour": f"{name}, of the true coefficients",
+    }
+    # The masks of some have nothing in common.
+    seen = sum(found[kind] for kind in (*kinds, "mean colour")).isfinite()
+    for kind, title in kinds.items():
+        report.add(title, found[kind][seen].mean(), found["mean colour"][seen].mean(), "", int(seen.sum()))
 
     in_box = place(mean_landmarks(model), landmark_box(true["landmarks"]))
     errors, trivial = (landmark_error(points, true["landmarks"]) for points in (found["landmarks"], in_box))

@@ -41,10 +41,10 @@ def rendered(model, scene):
 
 
 class Says:
-    """A network that gives one answer after the other."""
+    """A network that gives one answer after the other, each to the pictures as they are and to the undegraded ones."""
 
     def __init__(self, *answers):
-        self.answers = list(answers)
+        self.answers = [answer for answer in answers for _ in range(2)]
 
     def __call__(self, images):
         assert images.shape[1:] == (3, SIZE, SIZE)
