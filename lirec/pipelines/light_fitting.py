@@ -16,7 +16,7 @@ from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNetOutput
 
 SIZE = 64  # px, which is enough for light
-RIDGE = 0.03  # pull towards RecNet's light
+RIDGE = 0.3  # pull towards RecNet's light, of which the unseen directions remain
 OUTLIER = 0.1  # difference in sRGB from which on a pixel shows something else: hair, glasses, a shadow, a highlight
 ROUNDS = 3
 
