@@ -6,7 +6,8 @@ python -m train.evaluate.reconstruction [--count 512] [--json reconstruction.jso
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,7 +35,7 @@ from train.evaluate.landmarks import mean_landmarks, place
 from train.evaluate.report import Report
 
 if TYPE_CHECKING:
-    from lirec.models.rec_net import RecNet, RecNetOutput
+    from lirec.models.rec_net import RecNetOutput
 
 FACE_RADIUS = 0.085
 """Metres around the tip of the nose that are measured, as FaceWarehouse's protocol in JR2Net has it."""
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> Report:
     batches = held_out(
         pipeline.morphable_model, pipeline.rec_net.config.image_size, options.count, options.batch
     )
-    report = evaluate(pipeline.rec_net, pipeline.morphable_model, batches)
+    report = evaluate(pipeline.regress, pipeline.morphable_model, batches)
     return command_line.hand_out(report, options, f"python -m train.evaluate.reconstruction --count {options.count}")
 
 
@@ -69,36 +70,46 @@ def held_out(model: MorphableModel, size: int, count: int, batch: int) -> Iterat
 
 
 @torch.no_grad()
-def evaluate(rec_net: "RecNet", model: MorphableModel, batches: Iterable[RenderedFaces]) -> Report:
-    """Measure a network on rendered faces.
+def evaluate(
+    look: Callable[[Tensor], "RecNetOutput"], model: MorphableModel, batches: Iterable[RenderedFaces]
+) -> Report:
+    """Measure on rendered faces what a look at pictures (B, 3, S, S) gives.
 
     The pictures are taken as crops, as they come: finding and cropping faces is not part of the measurement.
     """
-    found, true = defaultdict(list), defaultdict(list)
+    found, true = {"clean": defaultdict(list), "image": defaultdict(list)}, defaultdict(list)
     for faces in batches:
-        output, size = rec_net(faces.image), faces.image.shape[-1]
-        scene = Scene(model, output, size)
-        for name in ("identity", "expression", "angles"):
-            found[name].append(getattr(output, name))
+        for name in ("identity", "expression", "angles", "landmarks"):
             true[name].append(getattr(faces, name))
-        found["landmarks"].append(scene.landmarks())
-        true["landmarks"].append(faces.landmarks)
-        mean_light = faces.light.mean(0, keepdim=True)
-        undegraded = rec_net(faces.clean)
-        as_seen = Scene(model, undegraded, size)
-        drawings = {
-            "colour": scene.draw(output.albedo, output.light),
-            "undegraded colour": as_seen.draw(undegraded.albedo, undegraded.light),
-            "fitted colour": as_seen.draw(undegraded.albedo, fitted_light(faces.clean, undegraded, model)),
-            "mean colour": scene.draw(0 * output.albedo, mean_light),
-            "best colour": Scene(model, faces, size).draw(faces.albedo_coefficients, faces.light),
-        }
-        for name, drawn in drawings.items():
-            found[name].append(masked_error(drawn.colour, faces.clean, drawn.mask * faces.skin))
-    found, true = (
-        {name: torch.cat(parts).cpu().float() for name, parts in record.items()} for record in (found, true)
+        for pictures, record in found.items():
+            _look(look, model, faces, getattr(faces, pictures), record)
+    *found, true = (
+        {name: torch.cat(parts).cpu().float() for name, parts in record.items()} for record in (*found.values(), true)
     )
-    return _report(model, found, true)
+    report, degraded = (_report(model, record, true) for record in found)
+    report.figures = [
+        replace(figure, others={"degraded": other.result})
+        for figure, other in zip(report.figures, degraded.figures, strict=True)
+    ]
+    return report
+
+
+def _look(look, model: MorphableModel, faces: RenderedFaces, pictures: Tensor, record: dict[str, list[Tensor]]) -> None:
+    """Add what is seen in pictures of faces to a record, and what it looks like when it is drawn."""
+    output, size = look(pictures), pictures.shape[-1]
+    scene = Scene(model, output, size)
+    for name in ("identity", "expression", "angles"):
+        record[name].append(getattr(output, name))
+    record["landmarks"].append(scene.landmarks())
+    mean_light = faces.light.mean(0, keepdim=True)
+    drawings = {
+        "colour": scene.draw(output.albedo, fitted_light(pictures, output, model)),
+        "colour before": scene.draw(output.albedo, output.light),
+        "mean colour": scene.draw(0 * output.albedo, mean_light),
+        "best colour": Scene(model, faces, size).draw(faces.albedo_coefficients, faces.light),
+    }
+    for name, drawn in drawings.items():
+        record[name].append(masked_error(drawn.colour, faces.clean, drawn.mask * faces.skin))
 
 
 class Scene:
@@ -134,7 +145,8 @@ def face_region(model: MorphableModel) -> Tensor:
 def _report(model: MorphableModel, found: dict[str, Tensor], true: dict[str, Tensor]) -> Report:
     count = len(true["identity"])
     report = Report(
-        title=f"Reconstruction of {count} rendered faces of people not trained on",
+        title=f"Reconstruction of {count} rendered faces of people not trained on, and of the same, degraded: blurred, "
+        "compressed, with noise and other colours",
         command="",
         baseline="the mean face with the mean expression, albedo and light, looking into the camera",
     )
@@ -185,9 +197,7 @@ def _report(model: MorphableModel, found: dict[str, Tensor], true: dict[str, Ten
     name = "light and albedo, L1 in the skin"
     kinds = {
         "colour": name,
-        # What degraded them changes colours too, which no network can know.
-        "undegraded colour": f"{name}, of undegraded pictures",
-        "fitted colour": f"{name}, of undegraded pictures, light fitted as the pipeline does",
+        "colour before": f"{name}, light not fitted",
         # Hard shadows, highlights and fine texture are beyond the model: no network can do better than this.
         "best colour": f"{name}, of the true coefficients",
     }

@@ -73,8 +73,9 @@ def test_the_mean_face_is_no_better_than_the_baseline(model):
     mean.angles = torch.zeros_like(scene.angles)
     mean.light = scene.light.mean(0).expand_as(scene.light)
     report = evaluate(Says(mean), model, [faces])
-    light = report["light and albedo, L1 in the skin"]
+    light = report["light and albedo, L1 in the skin, light not fitted"]
     assert light.result == pytest.approx(light.baseline, rel=1e-3)
+    assert report["light and albedo, L1 in the skin"].result < 0.5 * light.result
     learnt = report["expression coefficients with correlation >= 0.5"]
     assert learnt.result == 0
     for figure in report.figures:
@@ -87,7 +88,8 @@ def test_half_the_identity_is_half_the_error(model):
     half = SimpleNamespace(**vars(scene))
     half.identity = scene.identity / 2
     report = evaluate(Says(half), model, [rendered(model, scene)])
-    assert report["identity, not aligned, ratio to the mean face"].result == pytest.approx(0.5, abs=1e-3)
+    ratio = report["identity, not aligned, ratio to the mean face"]
+    assert ratio.result == pytest.approx(0.5, abs=1e-3) and ratio.others["degraded"] == pytest.approx(0.5, abs=1e-3)
     assert report["identity, aligned, ratio to the mean face"].result == pytest.approx(0.5, abs=0.05)
     assert report["expression, ratio to the mean expression"].result == pytest.approx(0, abs=1e-4)
 
