@@ -39,21 +39,28 @@ def evaluate(pipeline: RecAugNetPipeline, count: int, batch: int) -> Report:
     """Measure both networks on `count` faces of people that training never sees."""
     model = pipeline.morphable_model
     renderer = SyntheticFaces(model, SIZE, model.device)
-    truth, found = [], {"RecAugNet": [], "RecNet": []}
+    truth, found = [], {pictures: {"RecAugNet": [], "RecNet": []} for pictures in ("clean", "image")}
     for start in range(0, count, batch):
         faces = renderer.sample(min(batch, count - start), HELD_OUT_SEED + 200_000 + start)
-        images = [to_array(image) for image in faces.image]
         boxes = [[box.tolist()] for box in landmark_box(faces.landmarks).cpu()]
         truth.append(faces.expression.cpu())
-        for name, rows in found.items():
-            outputs = pipeline(images, boxes=boxes, augmented=name == "RecAugNet")
-            rows += [torch.from_numpy(output.faces[0].expression) for output in outputs]
-    return _report(model, torch.cat(truth), {name: torch.stack(rows) for name, rows in found.items()})
+        for pictures, methods in found.items():
+            images = [to_array(image) for image in getattr(faces, pictures)]
+            for name, rows in methods.items():
+                outputs = pipeline(images, boxes=boxes, augmented=name == "RecAugNet")
+                rows += [torch.from_numpy(output.faces[0].expression) for output in outputs]
+    report, degraded = (
+        _report(model, torch.cat(truth), {name: torch.stack(rows) for name, rows in methods.items()})
+        for methods in found.values()
+    )
+    report.beside("degraded", degraded)
+    return report
 
 
 def _report(model, truth: torch.Tensor, found: dict[str, torch.Tensor]) -> Report:
     report = Report(
-        title=f"Expressions of {len(truth)} rendered faces of people not trained on, by RecAugNet and by RecNet",
+        title=f"Expressions of {len(truth)} rendered faces of people not trained on, by RecAugNet and by RecNet; by "
+        "RecAugNet also in degraded pictures: blurred, compressed, with noise and other colours",
         command="",
         baseline="the mean expression",
     )

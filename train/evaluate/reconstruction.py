@@ -7,7 +7,6 @@ python -m train.evaluate.reconstruction [--count 512] [--json reconstruction.jso
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -87,10 +86,7 @@ def evaluate(
         {name: torch.cat(parts).cpu().float() for name, parts in record.items()} for record in (*found.values(), true)
     )
     report, degraded = (_report(model, record, true) for record in found)
-    report.figures = [
-        replace(figure, others={"degraded": other.result})
-        for figure, other in zip(report.figures, degraded.figures, strict=True)
-    ]
+    report.beside("degraded", degraded)
     return report
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 
@@ -57,6 +57,13 @@ class Report:
         """Append a figure."""
         others = {name: float(value) for name, value in (others or {}).items()}
         self.figures.append(Figure(figure, float(result), float(baseline), unit, samples, others))
+
+    def beside(self, name: str, other: "Report") -> None:
+        """Put the results of a report with the same figures into a column of that name."""
+        self.figures = [
+            replace(figure, others={**figure.others, name: same.result})
+            for figure, same in zip(self.figures, other.figures, strict=True)
+        ]
 
     def __getitem__(self, name: str) -> Figure:
         """The figure of that name."""

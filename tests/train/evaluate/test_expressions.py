@@ -22,7 +22,7 @@ def test_report(pipeline, tmp_path):
     arguments = ["--weights", str(tmp_path / "weights"), "--count", "4", "--json", str(tmp_path / "out.json")]
     report = expressions.main(arguments)
     figure = report["movement, RMSE"]
-    assert figure.samples == 4 and figure.baseline > 1 and set(figure.others) == {"RecNet"}
+    assert figure.samples == 4 and figure.baseline > 1 and set(figure.others) == {"RecNet", "degraded"}
     content = json.loads((tmp_path / "out.json").read_text())
     assert len(content["details"]["correlation, RecAugNet"]) == 51 and "--count 4" in content["command"]
 

@@ -47,3 +47,11 @@ def test_more_columns_than_one_baseline(tmp_path):
     report.save(tmp_path / "report.json")
     table = evaluation_table(json.loads((tmp_path / "report.json").read_text()), "report")
     assert table["columns"] == ["figure", "result", "baseline", "paper", "warp", "unit", "samples"]
+
+
+def test_results_of_another_report_beside():
+    report, other = Report("", "", ""), Report("", "", "")
+    report.add("error", 1, 4, "", 10, {"rival": 2})
+    other.add("error", 3, 4, "", 10)
+    report.beside("degraded", other)
+    assert report["error"].others == {"rival": 2, "degraded": 3} and report["error"].result == 1
