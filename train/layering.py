@@ -1,6 +1,7 @@
 """Which layer is to show what, for the networks that draw with DCNet's layers."""
 
 import torch
+import torch.nn.functional as F
 
 from lirec import losses
 from lirec.models.conditions import Surface
@@ -26,8 +27,9 @@ def layer_losses(output: LayeredOutput, surface: Surface) -> dict[str, torch.Ten
         "copy": 0.05 * (share["generated"] * seen).mean(),
         "hidden": 0.06 * _mean_within(share["warped"], hidden),
         "mirror": 0.02 * (share["mirrored"] * (mirror_hidden + (1 - surface.mask))).mean(),
-        # Teeth and tongue that it never saw are the mesh's, which are sharp. The mesh's average skin is of no help.
-        "mouth": 0.06 * _mean_within(1 - share["interior"], surface.mouth * hidden),
+        # Teeth and tongue that it never saw are the mesh's, which are sharp; but lips that it sees a little apart may
+        # be closed. The mesh's average skin is of no help.
+        "mouth": 0.06 * _mean_within(1 - share["interior"], _eroded(surface.mouth) * hidden),
         "skin": 0.05 * (share["interior"] * (1 - surface.mouth - surface.eyes)).mean(),
     }
 
@@ -35,3 +37,8 @@ def layer_losses(output: LayeredOutput, surface: Surface) -> dict[str, torch.Ten
 def _mean_within(share: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean of a share where the mask is; less where that is next to nothing."""
     return (share * mask).sum() / (mask.sum() + 200)
+
+
+def _eroded(mask: torch.Tensor, pixels: int = 2) -> torch.Tensor:
+    """A mask (B, 1, S, S) without its margin."""
+    return -F.max_pool2d(-mask, 2 * pixels + 1, 1, pixels)

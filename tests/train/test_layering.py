@@ -68,6 +68,12 @@ def test_a_layer_out_of_place_costs(surface, layer, place, term):
     assert all(value == 0 for name, value in terms.items() if name != term)
 
 
+def test_narrow_mouths_are_free(surface):
+    surface.mouth = half(slice(42, 46))
+    places = {"background": 1 - surface.mouth, "generated": surface.mouth}
+    assert layer_losses(output(**places), surface)["mouth"] == 0
+
+
 def test_offsets_are_to_be_smooth(surface):
     drawn = output(shifted=torch.ones(1, 1, SIZE, SIZE))
     drawn.offsets[:, :, ::2] = 0.5
