@@ -17,7 +17,7 @@ LAYERS = ("warped", "shifted", "mirrored", "background", "interior", "generated"
 """What `output="layers"` blends: the source's pixels moved with the mesh, the same shifted a little, those of the
 face's other half, the source's pixels where they are (shifted to cover what the head has left), the rendered inside
 of mouth and eyes, and painted pixels."""
-TONED = ("warped", "mirrored", "interior")  # layers whose colours get a gain and a bias
+TONED = ("warped", "mirrored")  # layers whose colours get a gain and a bias; the interior only gets lighter or darker
 CONDITIONS = ("full", "rendered", "no_warp", "no_light")
 
 
@@ -146,7 +146,7 @@ class DCNet(ModelMixin, ConfigMixin):
         self.context_encoder = ContextEncoder(width)
         self.generator = ConditionalGenerator(width, channels)
         if output == "layers":
-            self.to_tones = nn.Conv2d(width, 4 + 6 * len(TONED), 3, padding=1)
+            self.to_tones = nn.Conv2d(width, 4 + 6 * len(TONED) + 1, 3, padding=1)
             self.to_layers = nn.Conv2d(width, 3 + len(LAYERS), 3, padding=1)
             begin_small(self.to_tones, self.to_layers)
             with torch.no_grad():
@@ -220,14 +220,15 @@ class DCNet(ModelMixin, ConfigMixin):
     def _blend(tones, layers, source: SourceMaps, driven: DrivenMaps) -> LayeredOutput:
         fine, photo = driven.fine, source.photo.expand(len(tones), -1, -1, -1)
         painted, shares = layers.split((3, len(LAYERS)), 1)
-        tones, generated = Tones(tones, photo.shape[2:]), paint(painted)
+        tones, brightness = Tones(tones[:, :-1], photo.shape[2:]), torch.exp(0.7 * torch.tanh(tones[:, -1:]))
+        generated = paint(painted)
         grid = fine.correspondence.grid
         pictures = {
             "warped": tones.apply(0, warp(photo, grid)),
             "shifted": warp(photo, grid + tones.shift),
             "mirrored": tones.apply(1, warp(photo, fine.mirrored.grid)),
             "background": tones.background(photo),
-            "interior": tones.apply(2, fine.albedo),
+            "interior": fine.albedo * enlarge(brightness, photo.shape[2:]),
             "generated": enlarge(generated, photo.shape[2:]),
         }
         image, weights = blend([pictures[name] for name in LAYERS], shares)
