@@ -10,7 +10,7 @@ from torch import nn
 
 from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps, SourceMaps
-from lirec.models.layered_output import LayeredOutput, Tones, begin_small, blend, enlarge, paint
+from lirec.models.layered_output import LayeredOutput, Tones, begin_small, blend, enlarge, paint, softened
 from lirec.models.layers import ModulatedBlock, convolution, for_network
 
 LAYERS = ("warped", "shifted", "mirrored", "background", "interior", "generated")
@@ -228,7 +228,7 @@ class DCNet(ModelMixin, ConfigMixin):
             "shifted": warp(photo, grid + tones.shift),
             "mirrored": tones.apply(1, warp(photo, fine.mirrored.grid)),
             "background": tones.background(photo),
-            "interior": fine.albedo * enlarge(brightness, photo.shape[2:]),
+            "interior": softened(fine.albedo) * enlarge(brightness, photo.shape[2:]),
             "generated": enlarge(generated, photo.shape[2:]),
         }
         image, weights = blend([pictures[name] for name in LAYERS], shares)

@@ -39,6 +39,11 @@ def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
+def softened(rendered: torch.Tensor) -> torch.Tensor:
+    """Rendered colours (B, 3, H, W) without the stairs and dots of what is thinner than a pixel."""
+    return F.avg_pool2d(rendered, 3, 1, 1)
+
+
 def blend(pictures: Sequence[torch.Tensor], shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Mix N pictures (B, 3, H, W) by shares (B, N, h, w), of which the softmax is taken.

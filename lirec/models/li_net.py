@@ -15,7 +15,7 @@ from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps, SourceMaps
 from lirec.models.dc_net import DCNet, SourceFeatures
 from lirec.models.landmark_lifter import LandmarkConditions, LiftedHead
-from lirec.models.layered_output import LayeredOutput, Tones, begin_small, blend, enlarge, paint
+from lirec.models.layered_output import LayeredOutput, Tones, begin_small, blend, enlarge, paint, softened
 from lirec.models.layers import AdaptiveBlock, ResidualPerceptron, convolution, for_network, principal_axes
 
 LAYERS = ("rotated", "warped", "shifted", "background", "interior", "generated")
@@ -349,7 +349,7 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
         pictures = {
             "warped": tones.apply(0, warp(photo, grid)),
             "background": tones.background(photo),
-            "interior": tones.apply(1, driven.fine.albedo),
+            "interior": tones.apply(1, softened(driven.fine.albedo)),
             "generated": enlarge(generated, size),
         }
         if turned is not None:
