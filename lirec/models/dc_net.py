@@ -10,7 +10,7 @@ from torch import nn
 
 from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps, SourceMaps
-from lirec.models.layered_output import LayeredOutput, Tones, begin_small, blend, enlarge, paint, softened
+from lirec.models.layered_output import LayeredOutput, Tones, begin_small, blend, enlarge, gain, paint, softened
 from lirec.models.layers import ModulatedBlock, convolution, for_network
 
 LAYERS = ("warped", "shifted", "mirrored", "background", "interior", "generated")
@@ -220,7 +220,7 @@ class DCNet(ModelMixin, ConfigMixin):
     def _blend(tones, layers, source: SourceMaps, driven: DrivenMaps) -> LayeredOutput:
         fine, photo = driven.fine, source.photo.expand(len(tones), -1, -1, -1)
         painted, shares = layers.split((3, len(LAYERS)), 1)
-        tones, brightness = Tones(tones[:, :-1], photo.shape[2:]), torch.exp(0.7 * torch.tanh(tones[:, -1:]))
+        tones, brightness = Tones(tones[:, :-1], photo.shape[2:]), gain(torch.tanh(tones[:, -1:]))
         generated = paint(painted)
         grid = fine.correspondence.grid
         pictures = {

@@ -39,6 +39,11 @@ def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
+def gain(bounded: torch.Tensor) -> torch.Tensor:
+    """A head's output in [-1, 1] as a factor of colours: half to double."""
+    return torch.exp(0.7 * bounded)
+
+
 def softened(rendered: torch.Tensor) -> torch.Tensor:
     """Rendered colours (B, 3, H, W) without the stairs and dots of what is thinner than a pixel."""
     padded = F.pad(rendered, (1, 1, 1, 1))
@@ -77,7 +82,7 @@ class Tones:
         count = (fine.shape[1] - 4) // 2
         offsets, gains, biases = fine.split((4, count, count), 1)
         self.shift, self.stretch = (0.4 * offsets[:, :2]).movedim(1, -1), (0.6 * offsets[:, 2:]).movedim(1, -1)
-        self.gains, self.biases = torch.exp(0.7 * gains).split(3, 1), (0.3 * biases).split(3, 1)
+        self.gains, self.biases = gain(gains).split(3, 1), (0.3 * biases).split(3, 1)
 
     def apply(self, number: int, picture: torch.Tensor) -> torch.Tensor:
         """The picture with the colours of toned layer `number`."""

@@ -80,6 +80,8 @@ def evaluate(
     for faces in batches:
         for name in ("identity", "expression", "angles", "landmarks"):
             true[name].append(getattr(faces, name))
+        scene = Scene(model, faces, faces.clean.shape[-1])
+        true["colour"].append(_colour_error(scene.draw(faces.albedo_coefficients, faces.light), faces))
         for pictures, record in found.items():
             _look(look, model, faces, getattr(faces, pictures), record)
     *found, true = (
@@ -102,10 +104,14 @@ def _look(look, model: MorphableModel, faces: RenderedFaces, pictures: Tensor, r
         "colour": scene.draw(output.albedo, fitted_light(pictures, output, model)),
         "colour before": scene.draw(output.albedo, output.light),
         "mean colour": scene.draw(0 * output.albedo, mean_light),
-        "best colour": Scene(model, faces, size).draw(faces.albedo_coefficients, faces.light),
     }
     for name, drawn in drawings.items():
-        record[name].append(masked_error(drawn.colour, faces.clean, drawn.mask * faces.skin))
+        record[name].append(_colour_error(drawn, faces))
+
+
+def _colour_error(drawn: RenderOutput, faces: RenderedFaces) -> Tensor:
+    """(B,) mean difference of drawn colours from the undegraded pictures', where both show skin."""
+    return masked_error(drawn.colour, faces.clean, drawn.mask * faces.skin)
 
 
 class Scene:
@@ -192,15 +198,15 @@ def _report(model: MorphableModel, found: dict[str, Tensor], true: dict[str, Ten
 
     name = "light and albedo, L1 in the skin"
     kinds = {
-        "colour": name,
-        "colour before": f"{name}, light not fitted",
+        name: found["colour"],
+        f"{name}, light not fitted": found["colour before"],
         # Hard shadows, highlights and fine texture are beyond the model: no network can do better than this.
-        "best colour": f"{name}, of the true coefficients",
+        f"{name}, of the true coefficients": true["colour"],
     }
-    # The masks of some have nothing in common.
-    seen = sum(found[kind] for kind in (*kinds, "mean colour")).isfinite()
-    for kind, title in kinds.items():
-        report.add(title, found[kind][seen].mean(), found["mean colour"][seen].mean(), "", int(seen.sum()))
+    trivial = found["mean colour"]
+    seen = sum(kinds.values(), trivial).isfinite()  # the masks of some have nothing in common
+    for title, errors in kinds.items():
+        report.add(title, errors[seen].mean(), trivial[seen].mean(), "", int(seen.sum()))
 
     in_box = place(mean_landmarks(model), landmark_box(true["landmarks"]))
     errors, trivial = (landmark_error(points, true["landmarks"]) for points in (found["landmarks"], in_box))
