@@ -49,6 +49,19 @@ def test_frames_of_source_and_driver_do_not_matter(quartets):
                                atol=0.05, rtol=0)  # fmt: skip
 
 
+def test_landmarks_laid_on_the_drivers(quartets):
+    torch.manual_seed(0)
+    driving = quartets.driving * 300 + 20
+    output = LandmarkTransformer(width=32, depth=1)(quartets.source, driving)
+    laid = output.laid_on(driving)
+    torch.testing.assert_close(laid.mean(1), driving.mean(1))
+    torch.testing.assert_close(laid.std(1).norm(dim=1), driving.std(1).norm(dim=1))
+    torch.testing.assert_close(box_normalised(laid), box_normalised(output.landmarks), atol=1e-4, rtol=0)
+    # the driver's shape comes back where it was, from whatever frame
+    same = replace(output, landmarks=quartets.driving * 5 - 2)
+    torch.testing.assert_close(same.laid_on(driving), driving, atol=1e-2, rtol=0)
+
+
 def test_judges_of_landmarks_and_poses(quartets):
     classifier = LandmarkClassifier(people=5, width=16)
     features, logits = classifier(quartets.source)

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lirec import LINetPipeline, LirecError, RecAugNetPipeline
-from lirec.geometry.landmarks import Frame
 from lirec.metrics import landmark_box, landmark_error, ssim
 from lirec.models.landmark_lifter import LandmarkConditions
 from lirec.models.li_net import ExpressionGenerator, LINet
@@ -129,9 +128,9 @@ class Methods:
             self.by_name[PIX2PIX] = self.painted
 
     def transformed(self, drives: Drives) -> Tensor:
-        """(B, 68, 2): T's landmarks. As in the paper its shift is added to the driver's, which are in their place."""
+        """(B, 68, 2): T's landmarks, where the driver's are."""
         output = self.pipeline.landmark_transformer(drives.source.expand_as(drives.driving), drives.driving)
-        return Frame.of(drives.driving).leave(output.landmarks)
+        return output.laid_on(drives.driving)
 
     def full(self, drives: Drives) -> Tensor:
         return self._draw(self.pipeline.networks(), drives, self.transformed(drives))
