@@ -101,7 +101,7 @@ def main(arguments=None):
             rows = [pairs.source, pairs.target, driven_pixels(pairs.source, driven), output.image.clamp(0, 1)]
             rows.append(output.generated.clamp(0, 1))
             if output.weights is not None:
-                rows.append(output.weights[:, [2, 3, 5]])  # red mirrored, green background, blue painted
+                rows.append(output.weights[:, [1, 2, 4]])  # red mirrored, green background, blue painted
             pictures.append(torch.stack(rows, 1).flatten(0, 1))
         run.log_images("reenactments", torch.cat(pictures), columns=len(rows) * 2)
 

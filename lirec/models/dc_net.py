@@ -10,14 +10,14 @@ from torch import nn
 
 from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps, SourceMaps
-from lirec.models.layered_output import LayeredOutput, Tones, begin_small, blend, enlarge, gain, paint, softened
+from lirec.models.layered_output import Adjustments, LayeredOutput, begin_small, blend, enlarge, paint, softened
 from lirec.models.layers import ModulatedBlock, convolution, for_network
 
-LAYERS = ("warped", "shifted", "mirrored", "background", "interior", "generated")
-"""What `output="layers"` blends: the source's pixels moved with the mesh, the same shifted a little, those of the
-face's other half, the source's pixels where they are (shifted to cover what the head has left), the rendered inside
-of mouth and eyes, and painted pixels."""
-TONED = ("warped", "mirrored")  # layers whose colours get a gain and a bias; the interior only gets lighter or darker
+LAYERS = ("warped", "mirrored", "background", "interior", "generated")
+"""What `output="layers"` blends: the source's pixels moved with the mesh and shifted a little, those of the face's
+other half, the source's pixels where they are (shifted to cover what the head has left), the rendered inside of mouth
+and eyes, and painted pixels."""
+RELIT = ("warped", "mirrored", "interior")  # layers that get lighter and darker; the last also warmer and cooler
 CONDITIONS = ("full", "rendered", "no_warp", "no_light")
 
 
@@ -146,9 +146,9 @@ class DCNet(ModelMixin, ConfigMixin):
         self.context_encoder = ContextEncoder(width)
         self.generator = ConditionalGenerator(width, channels)
         if output == "layers":
-            self.to_tones = nn.Conv2d(width, 4 + 6 * len(TONED) + 1, 3, padding=1)
+            self.to_adjustments = nn.Conv2d(width, 5 + len(RELIT), 3, padding=1)
             self.to_layers = nn.Conv2d(width, 3 + len(LAYERS), 3, padding=1)
-            begin_small(self.to_tones, self.to_layers)
+            begin_small(self.to_adjustments, self.to_layers)
             with torch.no_grad():
                 self.to_layers.bias[3 + LAYERS.index("warped")] = 1.0  # begin with warped pixels
         else:
@@ -189,7 +189,7 @@ class DCNet(ModelMixin, ConfigMixin):
         if self.config.output == "rgb":
             image = paint(self.to_rgb(full))
             return LayeredOutput(image=image, generated=image)
-        return self._blend(self.to_tones(half).float(), self.to_layers(full).float(), source, driven)
+        return self._blend(self.to_adjustments(half), self.to_layers(full).float(), source, driven)
 
     def _condition(self, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:
         """(B, channels, S, S), about -1 to 1, each 0 outside the head."""
@@ -217,22 +217,21 @@ class DCNet(ModelMixin, ConfigMixin):
         return torch.cat(planes, 1)
 
     @staticmethod
-    def _blend(tones, layers, source: SourceMaps, driven: DrivenMaps) -> LayeredOutput:
-        fine, photo = driven.fine, source.photo.expand(len(tones), -1, -1, -1)
+    def _blend(adjustments, layers, source: SourceMaps, driven: DrivenMaps) -> LayeredOutput:
+        fine, photo = driven.fine, source.photo.expand(len(layers), -1, -1, -1)
         painted, shares = layers.split((3, len(LAYERS)), 1)
-        tones, brightness = Tones(tones[:, :-1], photo.shape[2:]), gain(torch.tanh(tones[:, -1:]))
-        generated = paint(painted)
-        grid = fine.correspondence.grid
+        change, generated = Adjustments(adjustments, photo.shape[2:]), paint(painted)
         pictures = {
-            "warped": tones.apply(0, warp(photo, grid)),
-            "shifted": warp(photo, grid + tones.shift),
-            "mirrored": tones.apply(1, warp(photo, fine.mirrored.grid)),
-            "background": tones.background(photo),
-            "interior": softened(fine.albedo) * enlarge(brightness, photo.shape[2:]),
+            "warped": warp(photo, fine.correspondence.grid + change.shift),
+            "mirrored": warp(photo, fine.mirrored.grid),
+            "background": change.background(photo),
+            "interior": softened(fine.albedo),
             "generated": enlarge(generated, photo.shape[2:]),
         }
+        for name, brightness in zip(RELIT, change.brightness, strict=True):
+            pictures[name] = pictures[name] * brightness
         image, weights = blend([pictures[name] for name in LAYERS], shares)
-        return LayeredOutput(image=image, generated=generated, weights=weights, offsets=tones.offsets)
+        return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
 
 
 SKIN = (0.72, 0.56, 0.48)  # sRGB of the average skin, by which the "rendered" condition is shaded

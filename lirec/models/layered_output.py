@@ -20,7 +20,7 @@ class LayeredOutput(BaseOutput):
         image (`torch.Tensor` of shape `(B, 3, H, H)`): sRGB; with the `rgb` output H is S.
         generated (`torch.Tensor` of shape `(B, 3, S, S)`): the painted picture alone.
         weights (`torch.Tensor` of shape `(B, N, H, H)`): share of each layer; None with the `rgb` output.
-        offsets (`torch.Tensor` of shape `(B, 4, S/2, S/2)`): of the shifted and background layers, in [-1, 1].
+        offsets (`torch.Tensor` of shape `(B, 4, S/2, S/2)`): of the first and background layers, in [-1, 1].
     """
 
     image: torch.Tensor
@@ -37,11 +37,6 @@ def paint(x: torch.Tensor) -> torch.Tensor:
 def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Pictures, features or shares (B, C, h, w) at another size."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
-
-
-def gain(bounded: torch.Tensor) -> torch.Tensor:
-    """A head's output in [-1, 1] as a factor of colours: half to double."""
-    return torch.exp(0.7 * bounded)
 
 
 def softened(rendered: torch.Tensor) -> torch.Tensor:
@@ -62,31 +57,32 @@ def blend(pictures: Sequence[torch.Tensor], shares: torch.Tensor) -> tuple[torch
     return sum(weight * picture for weight, picture in zip(weights.split(1, 1), pictures, strict=True)), weights
 
 
-class Tones:
+class Adjustments:
     """
-    What a head's bounded output changes of N moved pictures, and by how much two of them are shifted besides.
+    What a head's bounded output changes of N pictures: how light they are, how warm the light in the last of them is,
+    and by how much two are shifted.
+
+    Moved pixels keep their colour: factors of single channels are free where a layer's share is small, and show as
+    rainbows in photos. What is rendered does not know the light's colour.
 
     Args:
-        raw: (B, 4 + 6 N, h, w).
+        raw: (B, 5 + N, h, w).
         size: height and width of the pictures.
 
     Attributes:
         offsets: (B, 4, h, w), in [-1, 1].
         shift, stretch: (B, H, W, 2), the offsets of a moved picture and of the background.
+        brightness: N factors (B, 1, H, W), half to double; the last is (B, 3, H, W), with its warmth.
     """
 
     def __init__(self, raw: torch.Tensor, size: tuple[int, int]):
         bounded = torch.tanh(raw.float())
         self.offsets = bounded[:, :4]
-        fine = enlarge(bounded, size)
-        count = (fine.shape[1] - 4) // 2
-        offsets, gains, biases = fine.split((4, count, count), 1)
+        offsets, brightness, warmth = enlarge(bounded, size).split((4, bounded.shape[1] - 5, 1), 1)
         self.shift, self.stretch = (0.4 * offsets[:, :2]).movedim(1, -1), (0.6 * offsets[:, 2:]).movedim(1, -1)
-        self.gains, self.biases = gain(gains).split(3, 1), (0.3 * biases).split(3, 1)
-
-    def apply(self, number: int, picture: torch.Tensor) -> torch.Tensor:
-        """The picture with the colours of toned layer `number`."""
-        return picture * self.gains[number] + self.biases[number]
+        *moved, rendered = torch.exp(0.7 * brightness).split(1, 1)
+        warmth = torch.exp(0.25 * warmth)
+        self.brightness = [*moved, rendered * torch.cat((warmth, torch.ones_like(warmth), 1 / warmth), 1)]
 
     def background(self, photo: torch.Tensor) -> torch.Tensor:
         """The photo where it is, stretched over what the head has left."""

@@ -15,14 +15,14 @@ from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps, SourceMaps
 from lirec.models.dc_net import DCNet, SourceFeatures
 from lirec.models.landmark_lifter import LandmarkConditions, LiftedHead
-from lirec.models.layered_output import LayeredOutput, Tones, begin_small, blend, enlarge, paint, softened
+from lirec.models.layered_output import Adjustments, LayeredOutput, begin_small, blend, enlarge, paint, softened
 from lirec.models.layers import AdaptiveBlock, ResidualPerceptron, convolution, for_network, principal_axes
 
-LAYERS = ("rotated", "warped", "shifted", "background", "interior", "generated")
+LAYERS = ("rotated", "warped", "background", "interior", "generated")
 """What `ExpressionGenerator` blends: R's picture moved from the source's expression to the wanted one, the photo moved
-by pose and expression, the former shifted a little (the latter where there is no R), the photo where it is, stretched
-over what the head has left, the rendered inside of mouth and eyes, and painted pixels."""
-TONED = ("warped", "interior")  # layers whose colours get a gain and a bias
+by pose and expression, the photo where it is, stretched over what the head has left, the rendered inside of mouth and
+eyes, and painted pixels. The first, which is the photo where there is no R, is shifted a little besides."""
+RELIT = ("rotated", "warped", "interior")  # layers that get lighter and darker; the last also warmer and cooler
 DRAWN_CHANNELS = 6  # of images of two sets of landmarks
 
 
@@ -285,9 +285,9 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
         self.to_full = nn.Conv2d(width, width // 2, 1)
         self.at_full = nn.Conv2d(width // 2 + channels, width, 3, padding=1)
         if output == "layers":
-            self.to_tones = nn.Conv2d(width, 4 + 6 * len(TONED), 3, padding=1)
+            self.to_adjustments = nn.Conv2d(width, 5 + len(RELIT) - (not rotated), 3, padding=1)
             self.to_layers = nn.Conv2d(width, 3 + len(self.layers), 3, padding=1)
-            begin_small(self.to_tones, self.to_layers)
+            begin_small(self.to_adjustments, self.to_layers)
             with torch.no_grad():
                 self.to_layers.bias[3] = 1.0  # begin with the first layer
         else:
@@ -332,7 +332,7 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
         if config.output == "rgb":
             image = paint(self.to_rgb(full))
             return LayeredOutput(image=image, generated=image)
-        return self._blend(self.to_tones(half), self.to_layers(full).float(), source, driven, turned, changed)
+        return self._blend(self.to_adjustments(half), self.to_layers(full).float(), source, driven, turned, changed)
 
     def _features(self, x: torch.Tensor, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, C, S/2, S/2) and (B, C, S, S)."""
@@ -350,23 +350,26 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
         half = self.to_half(torch.cat((double(y), levels[0]), 1))
         return half, F.leaky_relu(self.at_full(torch.cat((double(self.to_full(half)), x), 1)), 0.1)
 
-    def _blend(self, tones, layers, source, driven, turned, changed) -> LayeredOutput:
+    def _blend(self, adjustments, layers, source, driven, turned, changed) -> LayeredOutput:
         photo = source.photo.expand(len(layers), -1, -1, -1)
         size, grid = photo.shape[2:], driven.fine.correspondence.grid
         painted, shares = layers.split((3, len(self.layers)), 1)
-        tones, generated = Tones(tones, size), paint(painted)
+        change, generated = Adjustments(adjustments, size), paint(painted)
         pictures = {
-            "warped": tones.apply(0, warp(photo, grid)),
-            "background": tones.background(photo),
-            "interior": tones.apply(1, softened(driven.fine.albedo)),
+            "background": change.background(photo),
+            "interior": softened(driven.fine.albedo),
             "generated": enlarge(generated, size),
         }
-        if turned is not None:
-            photo, grid = turned.photo, changed.fine.correspondence.grid
-            pictures["rotated"] = warp(photo, grid)
-        pictures["shifted"] = warp(photo, grid + tones.shift)
+        if turned is None:
+            pictures["warped"] = warp(photo, grid + change.shift)
+        else:
+            pictures["warped"] = warp(photo, grid)
+            pictures["rotated"] = warp(turned.photo, changed.fine.correspondence.grid + change.shift)
+        relit = [name for name in RELIT if name in pictures]
+        for name, brightness in zip(relit, change.brightness, strict=True):
+            pictures[name] = pictures[name] * brightness
         image, weights = blend([pictures[name] for name in self.layers], shares)
-        return LayeredOutput(image=image, generated=generated, weights=weights, offsets=tones.offsets)
+        return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
 
 
 def _inside(driven: DrivenMaps) -> list[torch.Tensor]:

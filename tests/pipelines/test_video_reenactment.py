@@ -25,7 +25,7 @@ def pipeline(shipped_pipeline):
     torch.manual_seed(0)
     dc_net = DCNet(image_size=32, width=16).eval()
     with torch.no_grad():
-        for head in (dc_net.to_tones, dc_net.to_layers):
+        for head in (dc_net.to_adjustments, dc_net.to_layers):
             head.weight.mul_(0.1)
         dc_net.to_layers.bias[3 + LAYERS.index("warped")] = 4.0
     return DCNetPipeline(dc_net, shipped_pipeline)
@@ -90,7 +90,7 @@ def test_an_unmoved_head_stays_nearly_as_it_is(pipeline, photo):
 def test_light_of_the_driver(pipeline, photo):
     torch.manual_seed(1)
     dc_net = DCNet(image_size=32, width=16).eval()
-    torch.nn.init.normal_(dc_net.to_tones.weight, std=0.3)  # enough that what it is told shows
+    torch.nn.init.normal_(dc_net.to_adjustments.weight, std=0.3)  # enough that what it is told shows
     portrait = Portrait(pipeline.prepare(photo, box=FACE).face, dc_net, pipeline.reconstruction.morphable_model)
     lit = replace(portrait.motion, light=portrait.motion.light.copy())
     lit.light[3] += 1.5  # from the right

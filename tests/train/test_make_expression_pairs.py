@@ -24,7 +24,7 @@ def dc_net():
     torch.manual_seed(0)
     network = DCNet(image_size=32, width=16).eval()
     with torch.no_grad():
-        for head in (network.to_tones, network.to_layers):
+        for head in (network.to_adjustments, network.to_layers):
             head.weight.mul_(0.1)
         network.to_layers.bias[3 + LAYERS.index("warped")] = 4.0
     return network

@@ -28,8 +28,8 @@ from train.data.clips import paired_motions
 from train.data.landmark_motions import LandmarkMotions, landmark_model
 from train.data.rotations import landmarks_of
 from train.data.synthetic import HELD_OUT_SEED, Motion, SyntheticFaces
-from train.evaluate.reenactment import UNTOUCHED, PictureFeatures, Scores, Table
-from train.evaluate.report import Report
+from train.evaluate.report import Report, Table
+from train.evaluate.scores import UNTOUCHED, PictureFeatures, Scores
 from train.li_net import YAWS, transformer_figures
 
 SIZE = 256

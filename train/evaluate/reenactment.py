@@ -10,54 +10,36 @@ import argparse
 import io
 import math
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from lirec import DCNetPipeline, LirecError, RecAugNetPipeline
-from lirec.geometry import matrix_to_euler, project, rasterize
-from lirec.geometry.view_synthesis import HeadView, warp
-from lirec.metrics import (
-    correlation,
-    frechet_distance,
-    jitter,
-    landmark_box,
-    landmark_rmse,
-    psnr,
-    rotation_error,
-    ssim,
-)
-from lirec.models.conditions import ConditionRenderer
+from lirec.metrics import correlation, jitter, landmark_box, landmark_rmse, psnr, rotation_error, ssim
 from lirec.models.dc_net import DCNet
-from lirec.models.face_embedder import FaceEmbedder
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.weights import load_model
 from lirec.pipelines.motion import MotionTransfer, strangeness
 from lirec.pipelines.reconstruction import Face
-from lirec.pipelines.tracking import FaceTracker, Motion
+from lirec.pipelines.tracking import Motion
 from lirec.processing.crop import Crop
-from lirec.processing.detection import Detection
-from lirec.processing.image import load_image, to_array, to_tensor
+from lirec.processing.image import load_image, to_array
 from lirec.processing.video import open_video
 from train.common import command
 from train.data import open_dataset
-from train.data.pairs import place_on_landmarks
 from train.data.photos import FacePhoto, pictures_below
 from train.data.synthetic import HELD_OUT_SEED, RenderedFaces, SyntheticFaces
-from train.evaluate.report import Report, align
+from train.evaluate.report import Report, Table
+from train.evaluate.scores import PAPER, UNTOUCHED, PictureFeatures, Scores
+from train.evaluate.studio import REAL_SIZE, WINDOW, Studio, framed
 
 SIZE = 256
 """Pixels of the pictures in which all is measured but real pairs."""
-REAL_SIZE, WINDOW, RISE = 128, 2.1, 0.06
-"""Pixels of real pairs; their window's side over the face box's, and how far, in sides, its middle is above."""
 SMALLEST, FADE = 60, 0.06
 """Real pairs have faces of so many pixels or more, whose mean colours do not differ by more."""
 CLIP_SEED = HELD_OUT_SEED + 400_000
@@ -67,29 +49,11 @@ MOST_FRAMES = 300
 VARIES = {"lip gap": 0.0015, "gaze": 0.04, "blink": 0.06}
 """The least standard deviation, metres or weights, of a driver that there is something to follow in."""
 VIDEOS = {".mp4", ".mov", ".webm", ".avi", ".mkv"}
+WARP = "warp alone"
 NOTE = (
     "The paper's rows: VoxCeleb2, FID with Inception. Rows of lirec: rendered faces, FID with the network named above, "
     "so compare their FID with each other only."
 )
-UNTOUCHED, WARP, PAPER = "source untouched", "warp alone", "paper"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of JR2Net: its title, the figures of ours that its columns are, and its rows."""
-
-    title: str
-    columns: dict[str, str]
-    rows: dict[str, tuple[float, ...]]
-
-    def text(self, ours: dict[str, dict[str, float]]) -> str:
-        """The table with rows of ours, by name: figure -> value."""
-        rows = [("", *self.columns)]
-        rows += [(name, *(f"{value:.4g}" for value in values)) for name, values in self.rows.items()]
-        for name, figures in ours.items():
-            values = (figures.get(figure, math.nan) for figure in self.columns.values())
-            rows.append((f"lirec, {name}", *("-" if math.isnan(value) else f"{value:.4g}" for value in values)))
-        return "\n".join((self.title, *align(rows)))
 
 
 def _same(*columns: str) -> dict[str, str]:
@@ -246,179 +210,6 @@ def _comparable(*photos: FacePhoto) -> bool:
     small = min((photo.box[2:] - photo.box[:2]).max() for photo in photos) < SMALLEST
     first, last = (Crop.from_box(photo.box, 1).extract(photo.image, 32).mean((0, 1)) for photo in photos)
     return not small and np.abs(first - last).max() <= 255 * FADE
-
-
-def framed(face: Face, size: int = REAL_SIZE) -> Face:
-    """The same face in a square window on its picture, drawn `size` px wide."""
-    window = Crop.from_box(face.box, WINDOW)
-    window = Crop((window.centre[0], window.centre[1] - RISE * window.side), window.side)
-    return replace(
-        face,
-        image=window.extract(face.image, size),
-        landmarks=window.to_crop(face.landmarks, size),
-        box=window.to_crop(face.box.reshape(2, 2), size).reshape(4),
-        intrinsics=(window.matrix(size) @ face.intrinsics).astype(np.float32),
-    )
-
-
-# driving and looking ----------------------------------------------------------------------------------------------
-
-
-class Studio:
-    """Drives faces with DCNet, and looks at what comes out with the reconstruction's networks.
-
-    All pictures are square and of one size S, and a driven head is put where the driver's is in its picture: its
-    landmarks have the middle and the spread of the driver's.
-
-    Args:
-        pipeline: the networks.
-    """
-
-    def __init__(self, pipeline: DCNetPipeline):
-        self.network, self.reconstruction = pipeline.dc_net, pipeline.reconstruction
-        self.model = self.reconstruction.morphable_model
-        self.renderer = ConditionRenderer(self.model, self.network.config.image_size)
-
-    @torch.no_grad()
-    def look(self, pictures: Tensor | Sequence[np.ndarray], boxes) -> list[Face]:
-        """The faces in given boxes (B, 4) px of pictures, (B, 3, S, S) or arrays."""
-        images = list(to_array(pictures)) if isinstance(pictures, Tensor) else list(pictures)
-        boxes = boxes.cpu().numpy() if isinstance(boxes, Tensor) else np.stack(boxes)
-        return self.reconstruction.reconstruct(images, [Detection(box, 1.0) for box in boxes])
-
-    def watch(self, frames: Iterable[np.ndarray], chosen: Container[int]) -> dict[int, Face]:
-        """The largest face followed through frames: those of the chosen frames in which it is seen, by their index."""
-        tracker, faces = FaceTracker(self.reconstruction), {}
-        for index, frame in enumerate(frames):
-            if tracker.follow(frame).motion is not None and index in chosen:
-                (faces[index],) = self.look([frame], [tracker.box])
-        return faces
-
-    def find(self, picture: np.ndarray) -> Face | None:
-        """The largest face of a picture."""
-        return self.watch([picture], [0]).get(0)
-
-    @torch.no_grad()
-    def drive(self, sources: Sequence[Face], drivers: Sequence[Face]) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, S, S) of the sources with the drivers' expressions and poses: DCNet's, and the warp's."""
-        photo = self.pictures(sources)
-        source = self.renderer.source(photo, self.view(sources, sources))
-        driven = self.renderer.driven(source, self.view(sources, drivers))
-        image = self.network(source, driven).image.float().clamp(0, 1)
-        if image.shape[2:] != photo.shape[2:]:
-            image = F.interpolate(image, photo.shape[2:], mode="bilinear", antialias=True, align_corners=False)
-        return image, warp(photo, driven.fine.correspondence.grid)
-
-    def view(self, shapes: Sequence[Face], motions: Sequence[Face]) -> HeadView:
-        """Heads of one's shape and the other's expression, pose and camera, their landmarks about where the other's
-        are."""
-        size = motions[0].image.shape[0]
-        unit = np.diag([1 / size, 1 / size, 1])
-        view = HeadView(
-            self.model(
-                self._stack(face.identity for face in shapes), self._stack(face.expression for face in motions)
-            ),
-            self._stack(face.rotation for face in motions),
-            self._stack(face.translation for face in motions),
-            self._stack(unit @ face.intrinsics for face in motions),
-        )
-        wanted = self._stack(face.landmarks for face in motions) / size
-        view.translation = place_on_landmarks(view, wanted, self.model)
-        return view
-
-    def pictures(self, faces: Sequence[Face]) -> Tensor:
-        """(B, 3, S, S) that the faces are in."""
-        return to_tensor(np.stack([face.image for face in faces]), self.model.device)
-
-    @torch.no_grad()
-    def face_mask(self, faces: Sequence[Face]) -> Tensor:
-        """(B, 1, S, S) 1 where skin, eyes or mouth are seen: not hair, ears and neck."""
-        view, size = self.view(faces, faces), faces[0].image.shape[0]
-        points = project(view.vertices, view.rotation, view.translation, view.K) * self._numbers((size, size, 1))
-        triangle = rasterize(points, self.model.triangles, size, size).triangle
-        is_face = ~self.model.select_triangles("scalp", "ear", "neck")
-        return ((triangle >= 0) & is_face[triangle.clamp_min(0)])[:, None]
-
-    @torch.no_grad()
-    def landmarks(self, shapes: Sequence[Face], motions: Sequence[Face]) -> Tensor:
-        """(B, 68, 2) px, of the heads of `view`."""
-        view, size = self.view(shapes, motions), motions[0].image.shape[0]
-        points = project(view.vertices, view.rotation, view.translation, view.K)
-        return size * self.model.landmarks(points, matrix_to_euler(view.rotation))
-
-    def rotations(self, faces: Sequence[Face]) -> Tensor:
-        """(B, 3, 3)."""
-        return self._stack(face.rotation for face in faces).cpu()
-
-    def likeness(self, faces: Sequence[Face], others: Sequence[Face]) -> Tensor:
-        """(B,) cosines of the identity vectors of faces and others."""
-        return torch.from_numpy((self.reconstruction.embed(faces) * self.reconstruction.embed(others)).sum(1))
-
-    def _stack(self, arrays: Iterable[np.ndarray]) -> Tensor:
-        return self._numbers(np.stack(list(arrays)))
-
-    def _numbers(self, values) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.float32, device=self.model.device)
-
-
-class PictureFeatures:
-    """What FID compares: Inception's features where its weights are, else those of lirec's FaceEmbedder.
-
-    Inception comes with the package torch-fidelity, and its weights are taken from the cache of torch.hub only.
-
-    Attributes:
-        name: of the network.
-    """
-
-    INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
-
-    def __init__(self, embedder: FaceEmbedder):
-        self.embedder, self.inception = embedder, None
-        self.name = "FaceEmbedder"
-        if find_spec("torch_fidelity") and (Path(torch.hub.get_dir()) / "checkpoints" / self.INCEPTION).is_file():
-            from torchmetrics.image.fid import FrechetInceptionDistance
-
-            self.inception = FrechetInceptionDistance(2048).inception.to(embedder.device)
-            self.name = "Inception"
-
-    @torch.no_grad()
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] -> (B, D): Inception's last, or the means of the FaceEmbedder's four stages."""
-        if self.inception is not None:
-            return self.inception((255 * pictures).round().byte()).cpu()
-        return torch.cat([stage.float().mean((2, 3)) for stage in self.embedder.features(pictures)], 1).cpu()
-
-
-class Scores:
-    """What was measured of each picture, by figure and by what drew it."""
-
-    def __init__(self):
-        self.values: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
-
-    def add(self, figure: str, kind: str, values: Tensor) -> None:
-        self.values[figure, kind].append(values.detach().cpu())
-
-    def mean(self, figure: str, kind: str) -> float:
-        return float(torch.cat(self.values[figure, kind]).double().mean())
-
-    def report(self, report: Report, figure: str, unit: str = "", paper: float = math.nan, baseline: float = math.nan):
-        """Append the means of a figure; `baseline` is for figures that were not measured on the source."""
-        parts = {kind: torch.cat(values) for (name, kind), values in self.values.items() if name == figure}
-        count = len(parts["result"]) if "result" in parts else 0
-        means = {kind: float(values.double().nanmean()) for kind, values in parts.items()}
-        self._append(report, figure, {"result": math.nan, UNTOUCHED: baseline, **means}, unit, count, paper)
-
-    def report_distance(self, report: Report, figure: str, target: str, paper: float) -> None:
-        """Append the Fréchet distance of a figure's features to those of the target pictures."""
-        parts = {kind: torch.cat(values) for (name, kind), values in self.values.items() if name == figure}
-        reference = parts.pop(target)
-        distances = {kind: round(frechet_distance(features, reference), 6) for kind, features in parts.items()}
-        self._append(report, figure, distances, "", len(reference), paper)
-
-    @staticmethod
-    def _append(report, figure, numbers, unit, count, paper) -> None:
-        result, baseline = numbers.pop("result"), numbers.pop(UNTOUCHED)
-        report.add(figure, result, baseline, unit, count, {**numbers, PAPER: paper})
 
 
 # the measurements -------------------------------------------------------------------------------------------------

@@ -94,6 +94,24 @@ class Report:
         Path(path).write_text(text + "\n", encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper: its title, the figures of ours that its columns are, and its rows."""
+
+    title: str
+    columns: dict[str, str]
+    rows: dict[str, tuple[float, ...]]
+
+    def text(self, ours: dict[str, dict[str, float]]) -> str:
+        """The table with rows of ours, by name: figure -> value."""
+        rows = [("", *self.columns)]
+        rows += [(name, *(f"{value:.4g}" for value in values)) for name, values in self.rows.items()]
+        for name, figures in ours.items():
+            values = (figures.get(figure, math.nan) for figure in self.columns.values())
+            rows.append((f"lirec, {name}", *("-" if math.isnan(value) else f"{value:.4g}" for value in values)))
+        return "\n".join((self.title, *align(rows)))
+
+
 def align(rows: list[tuple[str, ...]]) -> list[str]:
     """Lines of a table: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

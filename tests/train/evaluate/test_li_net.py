@@ -10,7 +10,7 @@ from lirec.models.li_net import LAYERS, ExpressionGenerator, FaceRotator, Landma
 from lirec.models.weights import save_model
 from train.evaluate import li_net
 from train.evaluate.li_net import FULL, PIX2PIX, TABLES, VANILLA, WITH_T, Methods, evaluate, held_out_drives
-from train.evaluate.reenactment import UNTOUCHED
+from train.evaluate.scores import UNTOUCHED
 
 
 @pytest.fixture(scope="module")

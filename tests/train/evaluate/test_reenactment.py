@@ -14,8 +14,10 @@ from lirec.processing.image import load_image
 from tests.conftest import ROOT
 from train.data.folder import write_table
 from train.evaluate import reenactment
-from train.evaluate.reenactment import TABLES, UNTOUCHED, WARP, PictureFeatures, Scores, Studio
+from train.evaluate.reenactment import TABLES, WARP
 from train.evaluate.report import Report
+from train.evaluate.scores import UNTOUCHED, PictureFeatures, Scores
+from train.evaluate.studio import WINDOW, Studio, framed
 
 PHOTO = ROOT / "examples" / "astronaut.jpg"
 
@@ -25,7 +27,7 @@ def copying_network(**options):
     torch.manual_seed(0)
     network = DCNet(image_size=32, width=16, **options).eval()
     if network.config.output == "layers":
-        torch.nn.init.zeros_(network.to_tones.weight)
+        torch.nn.init.zeros_(network.to_adjustments.weight)
         torch.nn.init.zeros_(network.to_layers.weight)
         network.to_layers.bias.data[3] = 20
     return network
@@ -104,13 +106,13 @@ def test_networks_that_paint_are_brought_to_the_pictures_size(shipped_pipeline, 
 
 def test_framed_face(pipeline):
     face = pipeline.reconstruction(PHOTO).faces[0]
-    framed = reenactment.framed(face, 128)
-    assert framed.image.shape == (128, 128, 3)
-    edge = (framed.box[2:] - framed.box[:2]).max()
-    assert edge == pytest.approx(128 / reenactment.WINDOW, rel=1e-3)
-    points = framed.intrinsics @ (framed.rotation @ framed.vertices.T + framed.translation[:, None])
-    tip = framed.model.landmark_vertices[30]
-    assert (points[:2, tip] / points[2, tip]).tolist() == pytest.approx(framed.landmarks[30].tolist(), abs=0.1)
+    window = framed(face, 128)
+    assert window.image.shape == (128, 128, 3)
+    edge = (window.box[2:] - window.box[:2]).max()
+    assert edge == pytest.approx(128 / WINDOW, rel=1e-3)
+    points = window.intrinsics @ (window.rotation @ window.vertices.T + window.translation[:, None])
+    tip = window.model.landmark_vertices[30]
+    assert (points[:2, tip] / points[2, tip]).tolist() == pytest.approx(window.landmarks[30].tolist(), abs=0.1)
 
 
 # real frames

@@ -1,0 +1,34 @@
+"""Blending of moved and painted pictures."""
+
+import torch
+import torch.nn.functional as F
+
+from lirec.models.layered_output import Adjustments, blend, softened
+
+
+def test_adjustments():
+    still = Adjustments(torch.zeros(1, 5 + 3, 4, 4), (8, 8))
+    assert all((brightness == 1).all() for brightness in still.brightness)
+    assert (still.shift == 0).all() and (still.stretch == 0).all() and still.shift.shape == (1, 8, 8, 2)
+    raw = torch.full((1, 5 + 3, 4, 4), 9.0)
+    raw[:, 4] = -9
+    first, second, last = Adjustments(raw, (8, 8)).brightness
+    assert first.shape == second.shape == (1, 1, 8, 8)  # moved pixels keep their colour
+    assert 0.45 < first.max() < 0.55 and 1.9 < second.min() < 2.1
+    red, green, blue = last[0, :, 0, 0]
+    assert red > 1.2 * green and green > 1.2 * blue and torch.isclose(green, second.max())
+
+
+def test_softened():
+    picture = torch.rand(2, 3, 9, 12, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(softened(picture), F.avg_pool2d(picture, 3, stride=1, padding=1))
+
+
+def test_blended_pictures_are_within_what_is_blended():
+    dark, light = torch.full((1, 3, 8, 8), 0.2), torch.full((1, 3, 8, 8), 0.8)
+    shares = torch.zeros(1, 2, 4, 4)
+    shares[..., 2:] = torch.tensor([9.0, -9.0]).reshape(2, 1, 1)
+    image, weights = blend([dark, light], shares)
+    torch.testing.assert_close(weights.sum(1), torch.ones(1, 8, 8))
+    torch.testing.assert_close(image[..., 0], torch.full((1, 3, 8), 0.5))
+    torch.testing.assert_close(image[..., -1], torch.full((1, 3, 8), 0.2))
