@@ -151,17 +151,10 @@ class PhotoSources:
 def driven(portrait: Portrait, expressions: np.ndarray) -> list[Face]:
     """The portrait's face in other expressions (N, 51), each in its own drawing of the window round the head."""
     motions = [replace(portrait.motion, expression=row) for row in expressions.astype(np.float32)]
-    window, size = portrait.crop, portrait.size
-    faces = []
-    for motion, drawing in zip(motions, portrait.draw(motions), strict=True):
-        face = portrait.moved(motion, drawing)
-        faces.append(replace(
-            face,
-            landmarks=window.to_crop(face.landmarks, size),
-            box=window.to_crop(face.box.reshape(2, 2), size).reshape(4),
-            intrinsics=(window.matrix(size) @ face.intrinsics).astype(np.float32),
-        ))  # fmt: skip
-    return faces
+    return [
+        portrait.moved(motion, drawing).within(portrait.crop, portrait.size, drawing)
+        for motion, drawing in zip(motions, portrait.draw(motions), strict=True)
+    ]
 
 
 def cut_out(faces: list[Face], person: int, size: int) -> FaceBatch:

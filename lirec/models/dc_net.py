@@ -228,8 +228,7 @@ class DCNet(ModelMixin, ConfigMixin):
             "interior": softened(fine.albedo),
             "generated": enlarge(generated, photo.shape[2:]),
         }
-        for name, brightness in zip(RELIT, change.brightness, strict=True):
-            pictures[name] = pictures[name] * brightness
+        change.relight(pictures, RELIT)
         image, weights = blend([pictures[name] for name in LAYERS], shares)
         return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
 

@@ -84,6 +84,11 @@ class Adjustments:
         warmth = torch.exp(0.25 * warmth)
         self.brightness = [*moved, rendered * torch.cat((warmth, torch.ones_like(warmth), 1 / warmth), 1)]
 
+    def relight(self, pictures: dict[str, torch.Tensor], names: Sequence[str]) -> None:
+        """Give pictures of N names their brightness."""
+        for name, brightness in zip(names, self.brightness, strict=True):
+            pictures[name] = pictures[name] * brightness
+
     def background(self, photo: torch.Tensor) -> torch.Tensor:
         """The photo where it is, stretched over what the head has left."""
         return warp(photo, pixel_grid(*photo.shape[2:], photo) + self.stretch)

@@ -263,7 +263,9 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
             raise ValueError("output is 'layers' or 'rgb', and encoder 'adain' or 'concatenated'.")
         if encoder == "concatenated" and output == "layers":
             raise ValueError("encoder='concatenated' needs output='rgb'.")
-        self.layers = tuple(name for name in LAYERS if rotated or name != "rotated")
+        self.layers, self.relit = (
+            tuple(name for name in names if rotated or name != "rotated") for names in (LAYERS, RELIT)
+        )
         if output == "layers":
             channels = 3 + DRAWN_CHANNELS + 6 + (1 + rotated) * 6
         else:
@@ -285,7 +287,7 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
         self.to_full = nn.Conv2d(width, width // 2, 1)
         self.at_full = nn.Conv2d(width // 2 + channels, width, 3, padding=1)
         if output == "layers":
-            self.to_adjustments = nn.Conv2d(width, 5 + len(RELIT) - (not rotated), 3, padding=1)
+            self.to_adjustments = nn.Conv2d(width, 5 + len(self.relit), 3, padding=1)
             self.to_layers = nn.Conv2d(width, 3 + len(self.layers), 3, padding=1)
             begin_small(self.to_adjustments, self.to_layers)
             with torch.no_grad():
@@ -365,9 +367,7 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
         else:
             pictures["warped"] = warp(photo, grid)
             pictures["rotated"] = warp(turned.photo, changed.fine.correspondence.grid + change.shift)
-        relit = [name for name in RELIT if name in pictures]
-        for name, brightness in zip(relit, change.brightness, strict=True):
-            pictures[name] = pictures[name] * brightness
+        change.relight(pictures, self.relit)
         image, weights = blend([pictures[name] for name in self.layers], shares)
         return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
 

@@ -127,10 +127,13 @@ class Face:
             min(max(m, side / 2), length - side / 2) if side <= length else m
             for m, length in zip(middle, (width, height), strict=True)
         )
-        window = Crop(tuple(inside), side)
+        return self.within(Crop(tuple(inside), side), size)
+
+    def within(self, window: Crop, size: int, image: np.ndarray | None = None) -> Face:
+        """The same face in an upright window, `size` px wide: in `image`, else in what its picture shows there."""
         return replace(
             self,
-            image=window.extract(self.image, size),
+            image=window.extract(self.image, size) if image is None else image,
             landmarks=window.to_crop(self.landmarks, size),
             box=window.to_crop(self.box.reshape(2, 2), size).reshape(4),
             intrinsics=(window.matrix(size) @ self.intrinsics).astype(np.float32),

@@ -1,7 +1,6 @@
 """Driving faces and looking at the result, to measure reenactment."""
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -124,11 +123,5 @@ class Studio:
 def framed(face: Face, size: int = REAL_SIZE) -> Face:
     """The same face in a square window on its picture, drawn `size` px wide."""
     window = Crop.from_box(face.box, WINDOW)
-    window = Crop((window.centre[0], window.centre[1] - RISE * window.side), window.side)
-    return replace(
-        face,
-        image=window.extract(face.image, size),
-        landmarks=window.to_crop(face.landmarks, size),
-        box=window.to_crop(face.box.reshape(2, 2), size).reshape(4),
-        intrinsics=(window.matrix(size) @ face.intrinsics).astype(np.float32),
-    )
+    centre = window.centre[0], window.centre[1] - RISE * window.side
+    return face.within(Crop(centre, window.side), size)
