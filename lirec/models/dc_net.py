@@ -10,7 +10,16 @@ from torch import nn
 
 from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps, SourceMaps
-from lirec.models.layered_output import Adjustments, LayeredOutput, begin_small, blend, enlarge, paint, softened
+from lirec.models.layered_output import (
+    Adjustments,
+    LayeredOutput,
+    begin_small,
+    blend,
+    enlarge,
+    paint,
+    put_behind,
+    softened,
+)
 from lirec.models.layers import ModulatedBlock, convolution, for_network
 
 LAYERS = ("warped", "mirrored", "background", "interior", "generated")
@@ -229,6 +238,7 @@ class DCNet(ModelMixin, ConfigMixin):
             "generated": enlarge(generated, photo.shape[2:]),
         }
         change.relight(pictures, RELIT)
+        shares = put_behind(shares, LAYERS, driven.surface.mask)
         image, weights = blend([pictures[name] for name in LAYERS], shares)
         return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
 

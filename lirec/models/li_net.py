@@ -15,7 +15,16 @@ from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps, SourceMaps
 from lirec.models.dc_net import DCNet, SourceFeatures
 from lirec.models.landmark_lifter import LandmarkConditions, LiftedHead
-from lirec.models.layered_output import Adjustments, LayeredOutput, begin_small, blend, enlarge, paint, softened
+from lirec.models.layered_output import (
+    Adjustments,
+    LayeredOutput,
+    begin_small,
+    blend,
+    enlarge,
+    paint,
+    put_behind,
+    softened,
+)
 from lirec.models.layers import AdaptiveBlock, ResidualPerceptron, convolution, for_network, principal_axes
 
 LAYERS = ("rotated", "warped", "background", "interior", "generated")
@@ -368,6 +377,7 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
             pictures["warped"] = warp(photo, grid)
             pictures["rotated"] = warp(turned.photo, changed.fine.correspondence.grid + change.shift)
         change.relight(pictures, self.relit)
+        shares = put_behind(shares, self.layers, driven.surface.mask)
         image, weights = blend([pictures[name] for name in self.layers], shares)
         return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
 

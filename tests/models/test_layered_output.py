@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from lirec.models.layered_output import Adjustments, blend, softened
+from lirec.models.layered_output import Adjustments, blend, put_behind, softened
 
 
 def test_adjustments():
@@ -32,3 +32,20 @@ def test_blended_pictures_are_within_what_is_blended():
     torch.testing.assert_close(weights.sum(1), torch.ones(1, 8, 8))
     torch.testing.assert_close(image[..., 0], torch.full((1, 3, 8), 0.5))
     torch.testing.assert_close(image[..., -1], torch.full((1, 3, 8), 0.2))
+
+
+def test_the_background_is_not_seen_through_a_head():
+    head = torch.zeros(1, 1, 64, 64)
+    head[:, :, 16:48, 16:48] = 1
+    shares = torch.full((1, 3, 64, 64), 0.5)
+    lowered = put_behind(shares, ("warped", "background", "generated"), head)
+    assert (lowered[:, [0, 2]] == shares[:, [0, 2]]).all()
+    assert (lowered[:, 1] == shares[:, 1])[(head == 0)[:, 0]].all()
+    pictures = [torch.full((1, 3, 64, 64), value) for value in (0.0, 1.0, 0.0)]
+    image, _ = blend(pictures, lowered)
+    assert image[..., 22:42, 22:42].max() < 0.01 < 0.3 < image[head.expand_as(image) == 0].min()
+
+
+def test_a_head_at_the_rim_of_the_picture_hides_the_rim_too():
+    lowered = put_behind(torch.zeros(1, 2, 64, 64), ("warped", "background"), torch.ones(1, 1, 64, 64))
+    torch.testing.assert_close(lowered[:, 1], torch.full((1, 64, 64), -3.0))

@@ -39,7 +39,7 @@ class Looks:
     painted: torch.Tensor  # (B,) cover of the scalp by painted hair
     soft: torch.Tensor  # (B,) metres
     volume: torch.Tensor  # (B,) metres, 0 when shaved
-    bumps: torch.Tensor  # (B, 6)
+    outline: torch.Tensor  # (B, 6) the hair's: four of its bumps, and how full it is at the sides, short and long
     long: torch.Tensor  # (B,) 0/1
     curtain: torch.Tensor  # (B, 6) opening, bottom, volume, flare, waves, phase
     hat: torch.Tensor  # (B,) 0/1
@@ -220,7 +220,7 @@ class Props:
             painted=torch.where(bald > 0, dice.uniform(0, 0.4) * dice.chance(0.6), dice.uniform(0.8, 1)),
             soft=dice.uniform(0.003, 0.014),
             volume=volume,
-            bumps=dice.uniform(0, 1, 6),
+            outline=dice.uniform(0, 1, 6),
             long=long,
             curtain=dice.uniform(0, 1, 6),
             hat=hat,
@@ -367,12 +367,14 @@ class Props:
         above = self.shell_height - line
         rise = (above / 0.03).clamp(0, 1)
         rise = rise * rise * (3 - 2 * rise)
-        bumps = looks.bumps
+        bumps, fullness = looks.outline[:, :4], (2.5 * looks.outline[:, 4:] - 1.5).clamp_min(0)
         wave = 1 + 0.25 * torch.sin((2 + 7 * bumps[:, :1]) * self.shell_angle + 6.3 * bumps[:, 1:2]) * torch.sin(
             (20 + 70 * bumps[:, 2:3]) * self.shell_height + 6.3 * bumps[:, 3:4]
         )
+        full = fullness[:, :1]
         crown = 0.4 + 0.6 * ((self.shell_height + 0.01) / 0.1).clamp(0, 1)
-        lift = looks.volume[:, None] * rise * wave * crown + 0.0015 * rise - 0.006 * (above < 0)
+        thick = (looks.volume[:, None] + 0.03 * full) * (crown + full * (1 - crown))
+        lift = thick * rise * wave + 0.0015 * rise - 0.006 * (above < 0)
         flat = looks.volume * (1 - looks.hat)  # hair under a hat is pressed down
         lift = torch.where(looks.hat[:, None] > 0, torch.minimum(lift, lift * 0 + 0.003), lift)
         points = scalp + outward * lift[..., None]
@@ -390,6 +392,7 @@ class Props:
         radius = dome * (1.02 + 0.22 * column(volume)[..., 0]) + (flare * 4 - 1.2)[:, None, None] * (
             -0.02 - y
         ).clamp_min(0)
+        radius = radius + 0.4 * fullness[:, 1:, None] * torch.exp(-((y / 0.07) ** 2))
         strand = 1 + 0.06 * waves[:, None, None] * torch.sin((3 + 11 * phase)[:, None, None] * around + 30 * y)
         radius = radius.clamp_min(0.4) * strand
         points = torch.stack(

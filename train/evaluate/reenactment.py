@@ -404,7 +404,7 @@ def add_jitter(
             drawn = pipeline.frames(photo, stills, smoothing=smoothing, paste=False, size=SIZE)
             pictures[kind] = [frame.image for frame in drawn]
         for kind, images in pictures.items():
-            first = studio.find(images[0])
+            first = studio.watch(images[:1], [0]).get(0)
             if first is None:
                 raise LirecError(f"No face was found in a picture of the {kind} to measure jitter with.")
             landmarks = [face.landmarks for face in studio.look(images, [first.box] * len(images))]

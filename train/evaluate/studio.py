@@ -54,8 +54,8 @@ class Studio:
         return faces
 
     def find(self, picture: np.ndarray) -> Face | None:
-        """The largest face of a picture."""
-        return self.watch([picture], [0]).get(0)
+        """The largest face of a photo, None where pipelines would find none."""
+        return next(iter(self.reconstruction(picture).faces), None)
 
     @torch.no_grad()
     def drive(self, sources: Sequence[Face], drivers: Sequence[Face]) -> tuple[Tensor, Tensor]:

@@ -119,6 +119,24 @@ def test_every_expression_is_drawn_strongly(model):
     assert (close <= jaw + 1e-6).all()
 
 
+@pytest.mark.parametrize(("hair", "which"), [("hair", 4), ("curtain", 5)])
+def test_full_hair_stands_off_at_the_sides(renderer, hair, which):
+    props, dice = renderer.props, Dice(2, torch.Generator().manual_seed(3))
+    skins = renderer.painter.sample(2, torch.Generator().manual_seed(4))
+    looks = props.sample_looks(dice, skins)
+    looks.long[:], looks.hat[:], looks.volume[:] = 1, 0, 0.01
+    head = renderer.model.mean_vertices.expand(2, -1, -1)
+
+    def width(fullness):
+        looks.outline[:, which] = fullness
+        first, count = props.blocks[hair]
+        vertices = props.assemble(Dice(2, torch.Generator().manual_seed(5)), head, head, skins, looks).vertices
+        return vertices[:, first : first + count, 0].abs().amax(1)
+
+    assert (width(0.5) == width(0.0)).all()  # most people's hair lies close
+    assert ((width(1.0) - width(0.0) > 0.02) & (width(1.0) < 0.2)).all()  # metres
+
+
 def test_skins_mirror(model):
     painter = SkinPainter(model, 128)
     skins = painter.sample(12, torch.Generator().manual_seed(0))
