@@ -23,8 +23,10 @@ def layer_losses(output: LayeredOutput, surface: Surface) -> dict[str, torch.Ten
     mirror_hidden = surface.mask * (1 - surface.mirrored.visible)
     return {
         "smooth": 0.1 * losses.total_variation(output.offsets),
-        # What is seen in the source is not to be painted, nor to be the other half, which in photos is not the same.
-        "copy": 0.05 * ((share["generated"] + share["mirrored"]) * seen).mean(),
+        # What is seen in the source is not to be painted, nor to be the other half, which in photos is not the same;
+        # nor are hair and background, of which the photo knows more than a network that saw none.
+        "copy": 0.05 * ((share["generated"] + share["mirrored"]) * seen).mean()
+        + 0.02 * (share["generated"] * (1 - surface.mask)).mean(),
         "mirror": 0.02 * (share["mirrored"] * (mirror_hidden + (1 - surface.mask))).mean(),
         # Teeth and tongue that it never saw are the mesh's, which are sharp; but lips that it sees a little apart may
         # be closed. The mesh's average skin is of no help.

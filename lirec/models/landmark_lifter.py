@@ -8,7 +8,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import nn
 
-from lirec.geometry import euler_to_matrix
+from lirec.geometry import euler_to_matrix, matrix_to_euler
 from lirec.geometry.landmarks import box_normalised
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.conditions import ConditionRenderer, DrivenMaps, SourceMaps
@@ -94,6 +94,10 @@ class LiftedHead:
         """The same heads with the expressions of others."""
         return replace(self, expression=other.expression.expand(len(self.rotation), -1))
 
+    def with_identity(self, other: "LiftedHead") -> "LiftedHead":
+        """The same heads with the shapes of others."""
+        return replace(self, identity=other.identity.expand(len(self.rotation), -1))
+
 
 class LandmarkConditions:
     """
@@ -120,9 +124,21 @@ class LandmarkConditions:
         told = self.lifter(landmarks)
         identity = told.identity if identity is None else identity.expand(len(landmarks), -1)
         expression, rotation = told.expression.clamp(0, 1), euler_to_matrix(told.angles)
-        turned = self.model(identity, expression) @ rotation.transpose(1, 2)
-        seen = self.model.landmarks(turned[..., :2] / (1 + turned[..., 2:] / DISTANCE), told.angles)
+        seen = self._seen(identity, expression, rotation)
         return LiftedHead(identity, expression, rotation, camera_through(seen, landmarks))
+
+    @torch.no_grad()
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def landmarks(self, head: LiftedHead) -> torch.Tensor:
+        """The landmarks (B, 68, 2) of heads, in picture widths."""
+        seen = self._seen(head.identity, head.expression, head.rotation)
+        return seen @ head.K[:, :2, :2] / DISTANCE + head.K[:, None, :2, 2]
+
+    def _seen(self, identity: torch.Tensor, expression: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+        """Landmarks (B, 68, 2) in metres, in the plane of the head's origin."""
+        turned = self.model(identity, expression) @ rotation.transpose(1, 2)
+        return self.model.landmarks(turned[..., :2] / (1 + turned[..., 2:] / DISTANCE), matrix_to_euler(rotation))
 
     def source(self, photo: torch.Tensor, head: LiftedHead) -> SourceMaps:
         """Maps of photos (B, 3, H, H) sRGB with the heads in them."""

@@ -54,13 +54,14 @@ class LandmarkTransformerOutput(BaseOutput):
         """The landmarks (B, 68, 2) in the picture of the source's landmarks (B, 68, 2), in its unit."""
         return Frame.of(source).moved(self.placement).leave(self.landmarks)
 
-    def laid_on(self, driving: torch.Tensor) -> torch.Tensor:
+    def laid_on(self, others: torch.Tensor) -> torch.Tensor:
         """
-        The landmarks (B, 68, 2) where the driver's (B, 68, 2) are, in their unit, for faces that all have one frame, as
-        the paper's: with the same middle and spread, which say more of where a head is than a box's corners do.
+        The landmarks (B, 68, 2) where others (B, 68, 2) in the same poses are, in their unit, for faces that all have
+        one frame, as the paper's: with the same middle and spread, which say more of where a head is than a box's
+        corners do.
         """
-        middle, own = driving.mean(1, keepdim=True), self.landmarks.mean(1, keepdim=True)
-        spread = ((driving - middle).square().sum((1, 2)) / (self.landmarks - own).square().sum((1, 2))).sqrt()
+        middle, own = others.mean(1, keepdim=True), self.landmarks.mean(1, keepdim=True)
+        spread = ((others - middle).square().sum((1, 2)) / (self.landmarks - own).square().sum((1, 2))).sqrt()
         return (self.landmarks - own) * spread[:, None, None] + middle
 
 

@@ -127,11 +127,14 @@ def test_lifted_heads_are_where_the_landmarks_are(morphable_model):
     view = conditions.view(head)
     found = morphable_model.landmarks(project(view.vertices, view.rotation, view.translation, view.K), angles)
     torch.testing.assert_close(found, points, atol=1e-4, rtol=0)
-    # a fixed shape is kept, and another's expression is taken over
+    torch.testing.assert_close(conditions.landmarks(head), points, atol=1e-4, rtol=0)
+    # a fixed shape is kept, and another's expression or shape is taken over
     other = conditions.lift(points.repeat(2, 1, 1), identity=torch.zeros(1, 80))
     assert other.identity.abs().max() == 0 and other.K.shape == (2, 3, 3)
     still = replace(head, expression=torch.zeros(1, 51))
     assert other.with_expression(still).expression.shape == (2, 51) and other.expression.max() > 0.2
+    shaped = other.with_identity(head)
+    assert (shaped.identity == head.identity).all() and shaped.K is other.K
 
 
 # R and G --------------------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ def test_every_layer_in_its_place_costs_nothing(surface):
     ("layer", "place", "expected"),
     [
         ("generated", SEEN, {"copy"}),
+        ("generated", 1 - HEAD, {"copy"}),
         ("mirrored", SEEN, {"copy", "mirror"}),
         ("mirrored", 1 - HEAD, {"mirror"}),
         ("warped", MOUTH, {"mouth"}),

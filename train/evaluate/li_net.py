@@ -128,9 +128,11 @@ class Methods:
             self.by_name[PIX2PIX] = self.painted
 
     def transformed(self, drives: Drives) -> Tensor:
-        """(B, 68, 2): T's landmarks, where the driver's are."""
+        """(B, 68, 2): T's landmarks, where the driver's camera would see them of the source's head."""
         output = self.pipeline.landmark_transformer(drives.source.expand_as(drives.driving), drives.driving)
-        return output.laid_on(drives.driving)
+        conditions = self.pipeline.networks().conditions
+        head = conditions.lift(drives.driving).with_identity(conditions.lift(drives.source))
+        return output.laid_on(conditions.landmarks(head))
 
     def full(self, drives: Drives) -> Tensor:
         return self._draw(self.pipeline.networks(), drives, self.transformed(drives))
