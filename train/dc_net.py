@@ -13,7 +13,7 @@ from lirec import losses
 from lirec.errors import LirecError
 from lirec.geometry.view_synthesis import warp
 from lirec.models.conditions import ConditionRenderer
-from lirec.models.dc_net import DCNet
+from lirec.models.dc_net import LAYERS, DCNet
 from lirec.models.discriminators import PatchDiscriminator
 from lirec.models.morphable_model import MorphableModel
 from lirec.pipelines.portrait import head_window
@@ -101,7 +101,8 @@ def main(arguments=None):
             rows = [pairs.source, pairs.target, driven_pixels(pairs.source, driven), output.image.clamp(0, 1)]
             rows.append(output.generated.clamp(0, 1))
             if output.weights is not None:
-                rows.append(output.weights[:, [1, 2, 4]])  # red mirrored, green background, blue painted
+                channels = [LAYERS.index(name) for name in ("mirrored", "background", "generated")]  # red, green, blue
+                rows.append(output.weights[:, channels])
             pictures.append(torch.stack(rows, 1).flatten(0, 1))
         run.log_images("reenactments", torch.cat(pictures), columns=len(rows) * 2)
 

@@ -26,6 +26,7 @@ from lirec.models.landmark_lifter import (
     LandmarkLifter,
     LandmarkLifterOutput,
     camera_through,
+    seen_landmarks,
 )
 from lirec.models.layered_output import LayeredOutput
 from lirec.models.li_net import (
@@ -213,7 +214,7 @@ def lifter_losses(
 
     found = turned(told.identity, told.expression, told.angles)
     wanted = turned(heads.identity, heads.expression, heads.angles)
-    seen = model.landmarks(found[..., :2] / (1 + found[..., 2:] / DISTANCE), told.angles)
+    seen = seen_landmarks(model, found, told.angles)
     placed = seen @ camera_through(seen, points)[:, :2, :2] / DISTANCE
     missed = placed - placed.mean(1, keepdim=True) - (points - points.mean(1, keepdim=True))
     return {

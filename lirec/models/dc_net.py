@@ -10,16 +10,7 @@ from torch import nn
 
 from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps, SourceMaps
-from lirec.models.layered_output import (
-    Adjustments,
-    LayeredOutput,
-    begin_small,
-    blend,
-    enlarge,
-    paint,
-    put_behind,
-    softened,
-)
+from lirec.models.layered_output import Adjustments, LayeredOutput, begin_small, compose, paint
 from lirec.models.layers import ModulatedBlock, convolution, for_network
 
 LAYERS = ("warped", "mirrored", "background", "interior", "generated")
@@ -228,19 +219,12 @@ class DCNet(ModelMixin, ConfigMixin):
     @staticmethod
     def _blend(adjustments, layers, source: SourceMaps, driven: DrivenMaps) -> LayeredOutput:
         fine, photo = driven.fine, source.photo.expand(len(layers), -1, -1, -1)
-        painted, shares = layers.split((3, len(LAYERS)), 1)
-        change, generated = Adjustments(adjustments, photo.shape[2:]), paint(painted)
-        pictures = {
+        change = Adjustments(adjustments, photo.shape[2:])
+        moved = {
             "warped": warp(photo, fine.correspondence.grid + change.shift),
             "mirrored": warp(photo, fine.mirrored.grid),
-            "background": change.background(photo),
-            "interior": softened(fine.albedo),
-            "generated": enlarge(generated, photo.shape[2:]),
         }
-        change.relight(pictures, RELIT)
-        shares = put_behind(shares, LAYERS, driven.surface.mask)
-        image, weights = blend([pictures[name] for name in LAYERS], shares)
-        return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
+        return compose(change, layers, moved, photo, driven, LAYERS, RELIT)
 
 
 SKIN = (0.72, 0.56, 0.48)  # sRGB of the average skin, by which the "rendered" condition is shaded

@@ -8,7 +8,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import nn
 
-from lirec.geometry import euler_to_matrix, matrix_to_euler
+from lirec.geometry import euler_to_matrix, matrix_to_euler, project
 from lirec.geometry.landmarks import box_normalised
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.conditions import ConditionRenderer, DrivenMaps, SourceMaps
@@ -124,7 +124,8 @@ class LandmarkConditions:
         told = self.lifter(landmarks)
         identity = told.identity if identity is None else identity.expand(len(landmarks), -1)
         expression, rotation = told.expression.clamp(0, 1), euler_to_matrix(told.angles)
-        seen = self._seen(identity, expression, rotation)
+        turned = self.model(identity, expression) @ rotation.transpose(1, 2)
+        seen = seen_landmarks(self.model, turned, told.angles)
         return LiftedHead(identity, expression, rotation, camera_through(seen, landmarks))
 
     @torch.no_grad()
@@ -132,13 +133,9 @@ class LandmarkConditions:
     @torch.autocast("cpu", enabled=False)
     def landmarks(self, head: LiftedHead) -> torch.Tensor:
         """The landmarks (B, 68, 2) of heads, in picture widths."""
-        seen = self._seen(head.identity, head.expression, head.rotation)
-        return seen @ head.K[:, :2, :2] / DISTANCE + head.K[:, None, :2, 2]
-
-    def _seen(self, identity: torch.Tensor, expression: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-        """Landmarks (B, 68, 2) in metres, in the plane of the head's origin."""
-        turned = self.model(identity, expression) @ rotation.transpose(1, 2)
-        return self.model.landmarks(turned[..., :2] / (1 + turned[..., 2:] / DISTANCE), matrix_to_euler(rotation))
+        view = self.view(head)
+        points = project(view.vertices, view.rotation, view.translation, view.K)
+        return self.model.landmarks(points, matrix_to_euler(view.rotation))
 
     def source(self, photo: torch.Tensor, head: LiftedHead) -> SourceMaps:
         """Maps of photos (B, 3, H, H) sRGB with the heads in them."""
@@ -160,6 +157,11 @@ class LandmarkConditions:
             translation=head.rotation.new_tensor([0.0, 0.0, DISTANCE]).expand(count, 3),
             K=head.K,
         )
+
+
+def seen_landmarks(model: MorphableModel, turned: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+    """Landmarks (B, 68, 2) in metres, in the plane of the head's origin, of turned vertices (B, V, 3) at `DISTANCE`."""
+    return model.landmarks(turned[..., :2] / (1 + turned[..., 2:] / DISTANCE), angles)
 
 
 def camera_through(seen: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from lirec.geometry.view_synthesis import pixel_grid, warp
+from lirec.models.conditions import DrivenMaps
 
 
 @dataclass
@@ -107,6 +108,39 @@ class Adjustments:
     def background(self, photo: torch.Tensor) -> torch.Tensor:
         """The photo where it is, stretched over what the head has left."""
         return warp(photo, pixel_grid(*photo.shape[2:], photo) + self.stretch)
+
+
+def compose(
+    change: Adjustments,
+    layers: torch.Tensor,
+    moved: dict[str, torch.Tensor],
+    photo: torch.Tensor,
+    driven: DrivenMaps,
+    names: Sequence[str],
+    relit: Sequence[str],
+) -> LayeredOutput:
+    """
+    Blend moved pictures of a photo with its background, the rendered inside of mouth and eyes, and painted pixels.
+
+    Args:
+        change: of the pictures.
+        layers: (B, 3 + N, S, S) a network's output: what it paints, and the shares of the layers.
+        moved: pictures (B, 3, H, H) by name.
+        photo: (B, 3, H, H) sRGB.
+        driven: maps of the heads.
+        names: of the N layers, in the order of their shares; relit: those of which `change` has the brightness.
+    """
+    painted, shares = layers.split((3, len(names)), 1)
+    generated = paint(painted)
+    pictures = moved | {
+        "background": change.background(photo),
+        "interior": softened(driven.fine.albedo),
+        "generated": enlarge(generated, photo.shape[2:]),
+    }
+    change.relight(pictures, relit)
+    shares = put_behind(shares, names, driven.surface.mask)
+    image, weights = blend([pictures[name] for name in names], shares)
+    return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
 
 
 def begin_small(*heads: nn.Conv2d) -> None:

@@ -15,16 +15,7 @@ from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps, SourceMaps
 from lirec.models.dc_net import DCNet, SourceFeatures
 from lirec.models.landmark_lifter import LandmarkConditions, LiftedHead
-from lirec.models.layered_output import (
-    Adjustments,
-    LayeredOutput,
-    begin_small,
-    blend,
-    enlarge,
-    paint,
-    put_behind,
-    softened,
-)
+from lirec.models.layered_output import Adjustments, LayeredOutput, begin_small, compose, paint
 from lirec.models.layers import AdaptiveBlock, ResidualPerceptron, convolution, for_network, principal_axes
 
 LAYERS = ("rotated", "warped", "background", "interior", "generated")
@@ -364,23 +355,13 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
 
     def _blend(self, adjustments, layers, source, driven, turned, changed) -> LayeredOutput:
         photo = source.photo.expand(len(layers), -1, -1, -1)
-        size, grid = photo.shape[2:], driven.fine.correspondence.grid
-        painted, shares = layers.split((3, len(self.layers)), 1)
-        change, generated = Adjustments(adjustments, size), paint(painted)
-        pictures = {
-            "background": change.background(photo),
-            "interior": softened(driven.fine.albedo),
-            "generated": enlarge(generated, size),
-        }
+        change, grid = Adjustments(adjustments, photo.shape[2:]), driven.fine.correspondence.grid
         if turned is None:
-            pictures["warped"] = warp(photo, grid + change.shift)
+            moved = {"warped": warp(photo, grid + change.shift)}
         else:
-            pictures["warped"] = warp(photo, grid)
-            pictures["rotated"] = warp(turned.photo, changed.fine.correspondence.grid + change.shift)
-        change.relight(pictures, self.relit)
-        shares = put_behind(shares, self.layers, driven.surface.mask)
-        image, weights = blend([pictures[name] for name in self.layers], shares)
-        return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
+            rotated = warp(turned.photo, changed.fine.correspondence.grid + change.shift)
+            moved = {"rotated": rotated, "warped": warp(photo, grid)}
+        return compose(change, layers, moved, photo, driven, self.layers, self.relit)
 
 
 def _inside(driven: DrivenMaps) -> list[torch.Tensor]:

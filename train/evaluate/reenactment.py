@@ -155,13 +155,14 @@ def add_drives(report: Report, pipeline: DCNetPipeline, options: argparse.Namesp
 
 def add_real(report: Report, pipeline: DCNetPipeline, options: argparse.Namespace) -> None:
     """What the videos of a folder do to the photos of another, and jitter with them."""
-    photos = [load_image(path) for path in pictures_below(options.portraits)]
-    photos = [photo for photo in photos if Studio(pipeline).find(photo) is not None]
-    if not photos:
+    studio = Studio(pipeline)
+    found = (studio.find(load_image(path)) for path in pictures_below(options.portraits))
+    sources = [face for face in found if face is not None]
+    if not sources:
         raise LirecError(f"No photo in {options.portraits} shows a face: put portraits there.")
     videos = [read_beginning(path) for path in videos_in(options.videos)]
-    add_real_drives(report, pipeline, photos, videos, options.frames)
-    add_jitter(report, pipeline, "jitter, real driver", [(photos[0], video[0]) for video in videos[:2]])
+    add_real_drives(report, pipeline, sources, videos, options.frames)
+    add_jitter(report, pipeline, "jitter, real driver", [(sources[0].image, video[0]) for video in videos[:2]])
 
 
 def load(weights: str, reconstruction: RecAugNetPipeline) -> DCNetPipeline:
@@ -312,19 +313,18 @@ def real_pair(studio: Studio, source: Face, driver: Face, scores: Scores) -> Non
 def add_real_drives(
     report: Report,
     pipeline: DCNetPipeline,
-    photos: Sequence[np.ndarray],
+    sources: Sequence[Face],
     videos: Sequence[Sequence[np.ndarray]],
     count: int,
 ) -> None:
     """Each photo moved by each video, relative, without smoothing; what moved is measured by RecNet on the result.
 
     Args:
-        photos: pictures (H, W, 3) uint8 with a face each.
+        sources: faces in their photos.
         videos: frames (H, W, 3) uint8 of a driver, in a row.
         count: at most so many frames of each are measured, evenly spread.
     """
     studio, scores, lost, total = Studio(pipeline), Scores(), 0, 0
-    sources = [studio.find(photo) for photo in photos]
     for frames in videos:
         chosen = set(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int).tolist())
         drivers = studio.watch(frames, chosen)

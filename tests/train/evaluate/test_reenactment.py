@@ -160,7 +160,8 @@ def test_real_drives_follow(pipeline):
     photo = load_image(PHOTO)[:400, 100:400]
     report = Report("", "", "")
     frames = [turned(photo, degrees) for degrees in (0, 3, 6, 9, 12)]
-    reenactment.add_real_drives(report, pipeline, [photo], [frames], count=2)  # one is at rest, one turned by 12
+    source = Studio(pipeline).find(photo)
+    reenactment.add_real_drives(report, pipeline, [source], [frames], count=2)  # one is at rest, one turned by 12
     turn = report["real drives, rotation error"]
     assert turn.samples == 2 and turn.result < turn.baseline == pytest.approx(6, abs=2)
     assert report["real drives, cosine to the source"].result > 0.7
@@ -170,8 +171,9 @@ def test_real_drives_follow(pipeline):
 
 def test_drivers_without_a_face_are_refused(pipeline):
     photo = load_image(PHOTO)
+    source = Studio(pipeline).find(photo)
     with pytest.raises(LirecError, match="without a face"):
-        reenactment.add_real_drives(Report("", "", ""), pipeline, [photo], [[np.zeros_like(photo)] * 2], 2)
+        reenactment.add_real_drives(Report("", "", ""), pipeline, [source], [[np.zeros_like(photo)] * 2], 2)
 
 
 def test_jitter_of_a_still_driver(pipeline):
