@@ -46,6 +46,11 @@ def landmark_rmse(predicted: Tensor, target: Tensor) -> Tensor:
     return (predicted - target).square().sum(-1).mean(-1).sqrt()
 
 
+def keypoint_distance(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean distance of landmarks, FOMM's AKD (Siarohin et al. 2019): (B, N, 2) pixels twice -> (B,) pixels."""
+    return (predicted - target).norm(dim=-1).mean(-1)
+
+
 def jitter(landmarks: Tensor) -> float:
     """How much landmarks (T, N, 2) that should stand still move: mean standard deviation over time, in pixels."""
     return float(landmarks.double().std(0, correction=0).mean())

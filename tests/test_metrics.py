@@ -34,11 +34,12 @@ def test_landmark_error():
         metrics.landmark_error(moved, target, points="outer")
 
 
-def test_landmark_rmse_and_jitter():
+def test_landmark_distances_and_jitter():
     target = random(2, 68, 2)
     moved = target.clone()
     moved[0, :34] += torch.tensor([3.0, 4.0])
     assert metrics.landmark_rmse(moved, target).tolist() == pytest.approx([5 / 2**0.5, 0])
+    assert metrics.keypoint_distance(moved, target).tolist() == pytest.approx([2.5, 0])
     still = square_face().repeat(4, 1, 1)
     assert metrics.jitter(still) == 0
     still[:, :, 0] += torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None]

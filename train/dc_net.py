@@ -25,11 +25,12 @@ from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
 from train.data.pairs import FacePairs, head_view, rendered_pairs, true_view, video_pairs
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
 from train.layering import layer_losses
-from train.perceptual import feature_network
+from train.perceptual import ExpressionReader, feature_network
 
 
-def drawing_losses(output, pairs: FacePairs, driven, features) -> dict[str, torch.Tensor]:
-    """The terms for a drawn batch, each weighted: JR2Net's equations 3 and 4, and those of the layers."""
+def drawing_losses(output, pairs: FacePairs, driven, features, reader) -> dict[str, torch.Tensor]:
+    """The terms for a drawn batch, each weighted: JR2Net's equations 3 and 4, what is read in the picture, and those of
+    the layers."""
     surface, target = driven.surface, pairs.target
     hidden = surface.mask * (1 - surface.correspondence.visible)
     weight = 1 + surface.mask + 3 * hidden + 2 * (surface.mouth + surface.eyes)
@@ -38,6 +39,7 @@ def drawing_losses(output, pairs: FacePairs, driven, features) -> dict[str, torc
         "l1": ((output.image - target).abs() * weight).mean(),
         "gradient": 0.5 * losses.gradient_loss(output.image, target),
         "perceptual": 0.05 * losses.perceptual_loss(features(output.image), features(target)),
+        "expression": 0.012 * reader(output.image, target, pairs.target_view),
     }
     if output.weights is not None:
         terms["generated"] = 0.5 * ((output.generated - target).abs() * weight).mean()
@@ -79,6 +81,7 @@ def main(arguments=None):
     average = run.average(network, "dc_net")
     features, name = feature_network(f"{options.reconstruction}/rec_net")
     features = features.to(run.device, memory_format=torch.channels_last)
+    reader = ExpressionReader(pipeline.rec_net, model).to(run.device)
     print(f"The perceptual loss compares activations of {name}.", flush=True)
     generator = torch.Generator(run.device).manual_seed(run.data_seed)
     loader = pair_loader(options, run, model, config, pipeline)
@@ -96,7 +99,7 @@ def main(arguments=None):
         for title, pairs in shown.items():
             output, driven = draw(average, pairs)
             if title == "rendered":
-                for key, value in drawing_losses(output, pairs, driven, features).items():
+                for key, value in drawing_losses(output, pairs, driven, features, reader).items():
                     run.log(**{f"validation.{key}": value})
             rows = [pairs.source, pairs.target, driven_pixels(pairs.source, driven), output.image.clamp(0, 1)]
             rows.append(output.generated.clamp(0, 1))
@@ -110,7 +113,7 @@ def main(arguments=None):
         pairs = rendered_pairs(batch, model, generator, size) if rendered else batch
         with run.autocast():
             output, driven = draw(network, pairs)
-        terms = drawing_losses(output, pairs, driven, features_in(run, features))
+        terms = drawing_losses(output, pairs, driven, features_in(run, features), reader)
         judged = options.adversarial > 0 and run.progress >= options.adversarial_from
         if judged:
             with common.frozen(discriminator), run.autocast():

@@ -1,6 +1,6 @@
-"""Train LI-Net: `python -m train.li_net --module T|L|R|G|all --preset cpu`.
+"""Train LI-Net: `python -m train.li_net --module L|T|R|G|all --preset cpu`.
 
-The modules are trained apart, each in a folder of its own in --output: T and L, which lifts landmarks to heads, on
+The modules are trained apart, each in a folder of its own in --output: L, which lifts landmarks to heads, and T on
 landmarks of the morphable model, without pictures; R and G on clips of three frames (`train.data.cache --clips
 rotation`) with a trained L, and G sees through a trained R.
 """
@@ -25,6 +25,7 @@ from lirec.models.landmark_lifter import (
     LandmarkConditions,
     LandmarkLifter,
     LandmarkLifterOutput,
+    Lifting,
     camera_through,
     seen_landmarks,
 )
@@ -35,6 +36,7 @@ from lirec.models.li_net import (
     LandmarkTransformer,
     LandmarkTransformerOutput,
     LINet,
+    transformed,
 )
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.weights import load_model
@@ -49,14 +51,13 @@ from train.data.landmark_motions import (
     LandmarkMotions,
     LandmarkQuartets,
     batches,
-    landmark_model,
 )
 from train.data.rotations import FaceTriples, photo_triples, rendered_triples
 from train.data.synthetic import HELD_OUT_SEED, ExpressionSampler, SyntheticFaces
 from train.layering import layer_losses
 from train.perceptual import feature_network
 
-FOLDERS = {"T": "transformer", "L": "lifter", "R": "rotator", "G": "generator"}
+FOLDERS = {"L": "lifter", "T": "transformer", "R": "rotator", "G": "generator"}
 """Where each module trains: presets in train/configs/li_net/, weights and logs in --output."""
 NETWORKS = {"L": "landmark_lifter", "R": "face_rotator"}
 """What they are exported as, of those that others need."""
@@ -75,6 +76,7 @@ YAWS = ((0, 30), (30, 60), (60, 90))
 
 def transformer_losses(
     transformer: LandmarkTransformer,
+    lifting: Lifting,
     classifier: LandmarkClassifier,
     quartets: LandmarkQuartets,
     generator: torch.Generator,
@@ -94,12 +96,11 @@ def transformer_losses(
     wanted, half = box_normalised(quartets.wanted), len(quartets) // 2
     source = given(quartets.source)
     # Half of the rows a second time, with their own truth as driver: what is right already stays (equation 2).
-    output = transformer(
-        torch.cat((source, source[:half])), torch.cat((given(quartets.driving), given(quartets.wanted[:half])))
-    )
+    driving = torch.cat((given(quartets.driving), given(quartets.wanted[:half])))
+    output, _ = transformed(transformer, lifting, torch.cat((source, source[:half])), driving)
     whole = LandmarkTransformerOutput(**{name: value[: len(source)] for name, value in output.items()})
     made, kept = output.landmarks.split((len(source), half))
-    back = transformer(given(quartets.before[:half]), made[:half]).landmarks  # equation 3
+    back = transformed(transformer, lifting, given(quartets.before[:half]), made[:half])[0].landmarks  # equation 3
     with torch.no_grad():
         identity, _ = classifier(wanted)
     terms = {
@@ -115,10 +116,13 @@ def transformer_losses(
     return terms, whole
 
 
-def fit_statistics(transformer: LandmarkTransformer, quartets: LandmarkQuartets) -> None:
+def fit_statistics(transformer: LandmarkTransformer, lifting: Lifting, quartets: LandmarkQuartets) -> None:
     """What varies in landmarks and in the shifts between people, from a sample."""
     wanted, driving = box_normalised(quartets.wanted), box_normalised(quartets.driving)
-    transformer.fit_statistics(torch.cat((wanted, driving)), wanted - driving)
+    begun = driving
+    if transformer.config.guided:
+        begun = box_normalised(lifting.reshaped(quartets.source, quartets.driving))
+    transformer.fit_statistics(torch.cat((wanted, driving)), wanted - begun)
 
 
 def true_placement(quartets: LandmarkQuartets) -> torch.Tensor:
@@ -141,14 +145,22 @@ def adversarial(logits: torch.Tensor, real: bool) -> torch.Tensor:
 
 
 @torch.no_grad()
-def transformer_figures(transformer: LandmarkTransformer, quartets: LandmarkQuartets) -> dict[str, float]:
-    """Mean distance of T's landmarks, and of the driver's own, from the true ones, in sides of the box, by yaw."""
+def transformer_figures(
+    transformer: LandmarkTransformer, lifting: Lifting, quartets: LandmarkQuartets
+) -> dict[str, float]:
+    """Mean distance of T's landmarks, of the lifter's, and of the driver's own, from the true ones, in sides of the
+    box, by yaw."""
     wanted, yaw = box_normalised(quartets.wanted), quartets.angles[:, 1].abs().rad2deg()
-    output = transformer(quartets.source, quartets.driving)
+    output, guide = transformed(transformer, lifting, quartets.source, quartets.driving)
+    compared = {
+        "transformed": output.landmarks,
+        "lifter": box_normalised(guide),
+        "driver": box_normalised(quartets.driving),
+    }
     figures = {}
     for low, high in ((0, 90), *YAWS):
         rows = (yaw >= low) & (yaw < high)
-        for name, points in (("transformed", output.landmarks), ("driver", box_normalised(quartets.driving))):
+        for name, points in compared.items():
             figures[f"{name} {low}-{high}"] = float((points - wanted)[rows].norm(dim=2).mean())
     figures["placement"] = float((output.placement - true_placement(quartets))[:, :2].norm(dim=1).mean())
     return figures
@@ -159,11 +171,12 @@ def train_transformer(options):
     motions = LandmarkMotions(
         load_model(MorphableModel, f"{options.reconstruction}/morphable_model").to(run.device), options.people
     )
+    lifting = Lifting(trained_lifter(options, run.device), motions.model)
     if options.start:
         transformer = load_model(LandmarkTransformer, options.start)
     else:
         transformer = common.build(LandmarkTransformer, options.model)
-        fit_statistics(transformer, motions.sample(4096, run.data_seed % HELD_OUT_SEED))
+        fit_statistics(transformer, lifting, motions.sample(4096, run.data_seed % HELD_OUT_SEED))
     classifier, discriminator = LandmarkClassifier(options.people), LandmarkDiscriminator()
     optimizer = optimizer_of(transformer, options)
     judging = torch.optim.AdamW([*classifier.parameters(), *discriminator.parameters()], lr=options.learning_rate / 2)
@@ -175,9 +188,9 @@ def train_transformer(options):
     held_out = motions.sample(2048, HELD_OUT_SEED)
 
     def validate():
-        figures = transformer_figures(average, held_out)
+        figures = transformer_figures(average, lifting, held_out)
         run.log(**{f"validation.{name}": value for name, value in figures.items()})
-        few = average(held_out.source[:8], held_out.driving[:8]).landmarks
+        few = transformed(average, lifting, held_out.source[:8], held_out.driving[:8])[0].landmarks
         shown = (held_out.source[:8], held_out.driving[:8], few, held_out.wanted[:8])
         rows = [average.draw(box_normalised(points)) for points in shown]
         run.log_images("landmarks", torch.stack(rows, 1).flatten(0, 1), columns=8)
@@ -185,7 +198,9 @@ def train_transformer(options):
     for quartets in run.steps(batches(motions.sample, options.batch_size, run.data_seed), validate):
         with common.frozen(classifier, discriminator):
             with run.autocast():
-                terms, output = transformer_losses(transformer, classifier, quartets, generator, options.noise)
+                terms, output = transformer_losses(
+                    transformer, lifting, classifier, quartets, generator, options.noise
+                )
             if options.adversarial > 0:
                 terms["adversarial"] = options.adversarial * adversarial(discriminator(output.landmarks), True)
         run.optimize(sum(terms.values()), optimizer)
@@ -206,7 +221,7 @@ def lifter_losses(
 
     Args:
         told: of landmarks `points` (B, 68, 2), those of the heads with some noise, box-normalised.
-        model: one that gives landmarks, as of `landmark_model`.
+        model: one that gives landmarks, as of `MorphableModel.of_landmarks`.
     """
 
     def turned(identity, expression, angles):
@@ -276,9 +291,8 @@ class TripleData:
             raise LirecError(f"--data {options.data} needs --root, the folder that holds its pictures.")
         size = config.image_size
         model = load_model(MorphableModel, f"{options.reconstruction}/morphable_model").to(run.device)
-        self.model, self.size = landmark_model(model), size
-        lifter = load_model(LandmarkLifter, trained("L", "lifter", options)).to(run.device).eval()
-        self.conditions = LandmarkConditions(lifter.requires_grad_(False), model, size)
+        self.model, self.size = model.of_landmarks(), size
+        self.conditions = LandmarkConditions(trained_lifter(options, run.device), model, size)
         self.expressions = ExpressionSampler(model.expression_names)
         self.generator = torch.Generator(run.device).manual_seed(run.data_seed)
         if options.data != "synthetic":
@@ -464,6 +478,11 @@ def trained(module: str, name: str, options) -> Path:
     return place
 
 
+def trained_lifter(options, device) -> LandmarkLifter:
+    """The trained L, which the other modules look through."""
+    return load_model(LandmarkLifter, trained("L", "lifter", options)).to(device).eval().requires_grad_(False)
+
+
 def start(network_class, options):
     """The network to train: with the preset's settings, or with the weights of --start."""
     chosen = {"output": options.output_head} if options.output_head else {}
@@ -504,7 +523,7 @@ def build_parser(module: str) -> argparse.ArgumentParser:
     add("--shown", type=int, default=16, help="pictures that are validated with")
     add("--adversarial_from", type=float, default=0.5, help="share of the training before it is switched on")
     add("--pose", type=float, default=0.05, help="weight of R's pose loss (equation 7)")
-    add("--lifter", help="weights of L that R and G work with; those trained in --output when left out")
+    add("--lifter", help="weights of L that the others work with; those trained in --output when left out")
     add("--rotator", help="weights of R that G sees through; those trained in --output when left out")
     add("--drawer", help="weights of a DCNet to start R from")
     add("--variant", choices=list(VARIANTS), default="full", help="of G: with R, without it, or the baseline Pix2Pix")
@@ -528,7 +547,7 @@ def main(arguments: list[str] | None = None) -> None:
         TRAINING[chosen](options)
 
 
-TRAINING = {"T": train_transformer, "L": train_lifter, "R": train_rotator, "G": train_generator}
+TRAINING = {"L": train_lifter, "T": train_transformer, "R": train_rotator, "G": train_generator}
 
 
 if __name__ == "__main__":

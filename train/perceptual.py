@@ -1,12 +1,17 @@
-"""The network whose activations the perceptual loss compares."""
+"""Networks that compare pictures: by activations (the perceptual loss), and by the expressions read in them."""
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
 from lirec.errors import LirecError
+from lirec.geometry import matrix_to_euler, project
+from lirec.geometry.view_synthesis import HeadView
+from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet
 from lirec.models.weights import find_folder, load_model
+from train.rec_net import FaceProbes
 
 VGG19 = "timm/vgg19.tv_in1k"
 VGG19_PLAN = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, 256, "pool", 512, 512, 512, 512, "pool", 512, 512)
@@ -70,3 +75,43 @@ def feature_network(rec_net: str) -> tuple[nn.Module, str]:
         if set(missing) - {"mean", "deviation"}:
             raise ValueError(f"{VGG19} lacks {', '.join(missing)}.")
     return network.eval().requires_grad_(False), name
+
+
+class ExpressionReader(nn.Module):
+    """What a trained RecNet reads in drawn faces against what it reads in the true ones. A gap of a pixel between lips
+    or lids, which a face's look hinges on, is next to nothing in the mean colour of a picture."""
+
+    def __init__(self, rec_net: RecNet, model: MorphableModel):
+        super().__init__()
+        self.rec_net, self.model = rec_net.eval().requires_grad_(False), model
+        self.probes = FaceProbes(model)
+
+    def forward(self, drawn: torch.Tensor, true: torch.Tensor, view: HeadView) -> torch.Tensor:
+        """
+        Mean distance, in millimetres, by which the expressions of pictures (B, 3, S, S) move the face differently.
+
+        Args:
+            view: the heads in them.
+        """
+        grid = self._crops(view)
+        with torch.no_grad():
+            wanted = self._read(true, grid)
+        move = 1e3 * self.probes.displace(self._read(drawn, grid) - wanted, "expression")
+        distance = (move.square().sum(-1) + 1e-4).sqrt() - 1e-2  # smooth at 0
+        return (distance * self.probes.weights).mean()
+
+    def _crops(self, view: HeadView) -> torch.Tensor:
+        """Where in the pictures the pixels of RecNet's upright crops are, (B, s, s, 2) in [-1, 1]."""
+        config, angles = self.rec_net.config, matrix_to_euler(view.rotation)
+        points = self.model.landmarks(project(view.vertices, view.rotation, view.translation, view.K), angles)
+        low, high = points.amin(1), points.amax(1)
+        side = config.crop_scale * (high - low).amax(1)
+        cosine, sine = (side * f(angles[:, 2]) for f in (torch.cos, torch.sin))
+        shift = low + high - 1
+        rows = [torch.stack(row, 1) for row in ((cosine, sine, shift[:, 0]), (-sine, cosine, shift[:, 1]))]
+        shape = (len(side), 3, config.image_size, config.image_size)
+        return F.affine_grid(torch.stack(rows, 1), shape, align_corners=False)
+
+    def _read(self, images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+        crops = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+        return self.rec_net(crops.contiguous(memory_format=torch.channels_last)).expression

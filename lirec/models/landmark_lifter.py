@@ -94,23 +94,22 @@ class LiftedHead:
         """The same heads with the expressions of others."""
         return replace(self, expression=other.expression.expand(len(self.rotation), -1))
 
-    def with_identity(self, other: "LiftedHead") -> "LiftedHead":
-        """The same heads with the shapes of others."""
-        return replace(self, identity=other.identity.expand(len(self.rotation), -1))
+    def with_identity(self, identity: torch.Tensor) -> "LiftedHead":
+        """The same heads with other shapes, (1 or B, 80)."""
+        return replace(self, identity=identity.expand(len(self.rotation), -1))
 
 
-class LandmarkConditions:
+class Lifting:
     """
-    Draws the maps of R and G from landmarks.
+    From landmarks to heads in a picture, and back.
 
     Args:
-        lifter: makes heads of landmarks.
-        model: the morphable model, where `lifter` is.
-        size: S, width of the maps in pixels.
+        lifter: tells of which heads landmarks are.
+        model: the morphable model, where `lifter` is; where nothing is to be drawn its landmarks are enough.
     """
 
-    def __init__(self, lifter: LandmarkLifter, model: MorphableModel, size: int):
-        self.lifter, self.model, self.renderer = lifter, model, ConditionRenderer(model, size)
+    def __init__(self, lifter: LandmarkLifter, model: MorphableModel):
+        self.lifter, self.model = lifter, model
 
     @torch.no_grad()
     @torch.autocast("cuda", enabled=False)
@@ -137,13 +136,17 @@ class LandmarkConditions:
         points = project(view.vertices, view.rotation, view.translation, view.K)
         return self.model.landmarks(points, matrix_to_euler(view.rotation))
 
-    def source(self, photo: torch.Tensor, head: LiftedHead) -> SourceMaps:
-        """Maps of photos (B, 3, H, H) sRGB with the heads in them."""
-        return self.renderer.source(photo, self.view(head))
+    @torch.no_grad()
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def reshaped(self, source: torch.Tensor, driving: torch.Tensor) -> torch.Tensor:
+        """
+        The landmarks (B, 68, 2) of the source's head, where the driver's camera would see them of it.
 
-    def driven(self, source: SourceMaps, head: LiftedHead, mirrored: bool = False) -> DrivenMaps:
-        """Maps of the same people's heads elsewhere; `mirrored` as of `ConditionRenderer.driven`."""
-        return self.renderer.driven(source, self.view(head), mirrored=mirrored)
+        Args:
+            source, driving: (B, 68, 2) in any unit; the result is in the driving's.
+        """
+        return self.landmarks(self.lift(driving).with_identity(self.lifter(source).identity))
 
     @torch.no_grad()
     @torch.autocast("cuda", enabled=False)
@@ -157,6 +160,28 @@ class LandmarkConditions:
             translation=head.rotation.new_tensor([0.0, 0.0, DISTANCE]).expand(count, 3),
             K=head.K,
         )
+
+
+class LandmarkConditions(Lifting):
+    """
+    Draws the maps of R and G from landmarks.
+
+    Args:
+        lifter, model: as of `Lifting`, the whole model.
+        size: S, width of the maps in pixels.
+    """
+
+    def __init__(self, lifter: LandmarkLifter, model: MorphableModel, size: int):
+        super().__init__(lifter, model)
+        self.renderer = ConditionRenderer(model, size)
+
+    def source(self, photo: torch.Tensor, head: LiftedHead) -> SourceMaps:
+        """Maps of photos (B, 3, H, H) sRGB with the heads in them."""
+        return self.renderer.source(photo, self.view(head))
+
+    def driven(self, source: SourceMaps, head: LiftedHead, mirrored: bool = False) -> DrivenMaps:
+        """Maps of the same people's heads elsewhere; `mirrored` as of `ConditionRenderer.driven`."""
+        return self.renderer.driven(source, self.view(head), mirrored=mirrored)
 
 
 def seen_landmarks(model: MorphableModel, turned: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from lirec.geometry.landmarks import Frame, box_normalised, draw_landmark_lines
 from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps, SourceMaps
 from lirec.models.dc_net import DCNet, SourceFeatures
-from lirec.models.landmark_lifter import LandmarkConditions, LiftedHead
+from lirec.models.landmark_lifter import LandmarkConditions, LiftedHead, Lifting
 from lirec.models.layered_output import Adjustments, LayeredOutput, begin_small, compose, paint
 from lirec.models.layers import AdaptiveBlock, ResidualPerceptron, convolution, for_network, principal_axes
 
@@ -32,7 +32,7 @@ class LandmarkTransformerOutput(BaseOutput):
     Args:
         landmarks (`torch.Tensor` of shape `(B, 68, 2)`): L̂, the source's landmarks with the driver's motion,
             in the frame of their own box: its middle at 0, its longer side 1.
-        shift (`torch.Tensor` of shape `(B, 68, 2)`): what was added to the driver's.
+        shift (`torch.Tensor` of shape `(B, 68, 2)`): what was added to the driver's, or to the guide.
         placement (`torch.Tensor` of shape `(B, 3)`): where their box is as seen from the source's, for a head that
             turns about its neck; see `Frame.moved`.
     """
@@ -63,10 +63,13 @@ class LandmarkTransformer(ModelMixin, ConfigMixin):
     Encoders E1 and E2 read the source's and the driver's landmarks, and the decoder D1 gives a shift of the points that
     is added to the driver's. The paper reads landmark images; this does so with `representation="images"`. The default
     reads the 68 points themselves, which need not be found in pixels first. The paper's faces all have one frame; here
-    source and driver are framed by their boxes, so D1 also says where the box is to be.
+    source and driver are framed by their boxes, so D1 also says where the box is to be. Where there is a guide, which
+    is what the source's head would look like in the driver's place as [`LandmarkLifter`] sees both, a third encoder
+    reads it and the shift is added to it: what 3D tells need not be learnt again.
 
     Args:
         representation (`str`): `"coordinates"` or `"images"`.
+        guided (`bool`): whether there is a guide; the paper has none.
         width (`int`): of the encoded features.
         depth (`int`): blocks in each encoder and in the decoder.
         image_size (`int`): pixels of the landmark images.
@@ -75,16 +78,24 @@ class LandmarkTransformer(ModelMixin, ConfigMixin):
     full_precision = ("middle", "whitening", "shift_basis")  # float16 has no digits for their small directions
 
     @register_to_config
-    def __init__(self, representation: str = "coordinates", width: int = 256, depth: int = 2, image_size: int = 64):
+    def __init__(
+        self,
+        representation: str = "coordinates",
+        guided: bool = True,
+        width: int = 256,
+        depth: int = 2,
+        image_size: int = 64,
+    ):
         super().__init__()
         if representation not in ("coordinates", "images"):
             raise ValueError("representation is 'coordinates' or 'images'.")
         self.source_encoder = self._encoder(representation, width, depth, image_size)
         self.driving_encoder = self._encoder(representation, width, depth, image_size)
+        self.guide_encoder = self._encoder(representation, width, depth, image_size) if guided else None
         blocks = [ResidualPerceptron(width) for _ in range(depth)]
-        self.decoder = nn.Sequential(nn.Linear(2 * width, width), *blocks, nn.LayerNorm(width))
+        self.decoder = nn.Sequential(nn.Linear((3 if guided else 2) * width, width), *blocks, nn.LayerNorm(width))
         self.to_shift = nn.Linear(width, 68 * 2 + 3)
-        nn.init.normal_(self.to_shift.weight, std=1e-2)  # begin near the driver's landmarks
+        nn.init.normal_(self.to_shift.weight, std=1e-2)  # begin near the guide
         nn.init.zeros_(self.to_shift.bias)
         self.register_buffer("middle", torch.zeros(68 * 2))
         self.register_buffer("whitening", 3 * torch.eye(68 * 2))
@@ -118,17 +129,24 @@ class LandmarkTransformer(ModelMixin, ConfigMixin):
         blocks = (ResidualPerceptron(width) for _ in range(depth))
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * pixels, width), *blocks)
 
-    def forward(self, source: torch.Tensor, driving: torch.Tensor) -> LandmarkTransformerOutput:
+    def forward(
+        self, source: torch.Tensor, driving: torch.Tensor, guide: torch.Tensor | None = None
+    ) -> LandmarkTransformerOutput:
         """
         Args:
             source (`torch.Tensor` of shape `(B, 68, 2)`): L_{s,p}, in any unit.
             driving (`torch.Tensor` of shape `(B, 68, 2)`): L_{d,q}, in any unit.
+            guide (`torch.Tensor` of shape `(B, 68, 2)`): of `Lifting.reshaped`, in any unit; the driving landmarks
+                themselves when None.
         """
         source, driving = box_normalised(source), box_normalised(driving)
-        encoded = (self.source_encoder(self._seen(source)), self.driving_encoder(self._seen(driving)))
+        guide = driving if guide is None else box_normalised(guide)
+        encoded = [self.source_encoder(self._seen(source)), self.driving_encoder(self._seen(driving))]
+        if self.guide_encoder is not None:
+            encoded.append(self.guide_encoder(self._seen(guide)))
         change = self.to_shift(self.decoder(torch.cat(encoded, 1))).float()
         shift = (change[:, :136] @ self.shift_basis.float()).unflatten(1, (68, 2))
-        return LandmarkTransformerOutput(landmarks=driving + shift, shift=shift, placement=change[:, 136:])
+        return LandmarkTransformerOutput(landmarks=guide + shift, shift=shift, placement=change[:, 136:])
 
     def _seen(self, points: torch.Tensor) -> torch.Tensor:
         if self.config.representation == "coordinates":
@@ -139,6 +157,24 @@ class LandmarkTransformer(ModelMixin, ConfigMixin):
         """Landmark images (B, 3, S, S) of box-normalised points, with room round them."""
         size = self.config.image_size
         return draw_landmark_lines((0.85 * points + 0.5) * size, size, width=1.5)
+
+
+def transformed(
+    transformer: LandmarkTransformer, lifting: Lifting, source: torch.Tensor, driving: torch.Tensor
+) -> tuple[LandmarkTransformerOutput, torch.Tensor]:
+    """
+    T with the guide it needs.
+
+    Args:
+        transformer: T, which several processes may have wrapped.
+        source, driving: landmarks (B, 68, 2), in any unit.
+
+    Returns:
+        T's output, and the landmarks (B, 68, 2) on which it may be laid, in the driving's unit.
+    """
+    guide = lifting.reshaped(source, driving)
+    guided = getattr(transformer, "module", transformer).config.guided
+    return transformer(source, driving, guide if guided else None), guide
 
 
 class FaceRotator(ModelMixin, ConfigMixin):

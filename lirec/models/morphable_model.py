@@ -156,6 +156,31 @@ class MorphableModel(StaysFloat32, ModelMixin, ConfigMixin):
         jaw = torch.take_along_dim(candidates, farthest[..., None, None], 2).squeeze(2)
         return torch.cat((jaw, points[:, 17:]), 1)
 
+    def of_landmarks(self) -> "MorphableModel":
+        """The model with only those vertices that can be landmarks, without triangles and albedo: quick to move."""
+        kept, places = torch.unique(
+            torch.cat((self.landmark_vertices, self.contour_vertices.flatten())), return_inverse=True
+        )
+        config = self.config
+        small = MorphableModel(
+            vertex_count=len(kept),
+            triangle_count=0,
+            texture_coordinate_count=0,
+            texture_size=1,
+            contour_candidates=config.contour_candidates,
+            expression_names=config.expression_names,
+            identity_count=config.identity_count,
+            albedo_count=config.albedo_count,
+        ).to(self.device)
+        small.mean_vertices.copy_(self.mean_vertices[kept])
+        small.identity_basis.copy_(self.identity_basis[:, kept])
+        small.expression_basis.copy_(self.expression_basis[:, kept])
+        for name in ("contour_directions", "identity_mirror", "albedo_mirror", "expression_mirror"):
+            getattr(small, name).copy_(getattr(self, name))
+        small.landmark_vertices.copy_(places[:68])
+        small.contour_vertices.copy_(places[68:].view_as(self.contour_vertices))
+        return small.eval()
+
     def twist_neck(self, vertices: torch.Tensor, body_turn: torch.Tensor) -> torch.Tensor:
         """
         Turn the lower neck with the body, from whose pose the head has turned away.

@@ -14,8 +14,8 @@ from diffusers.utils import BaseOutput
 
 from lirec.errors import LirecError
 from lirec.geometry.landmarks import Frame, box_normalised
-from lirec.models.landmark_lifter import LandmarkConditions, LandmarkLifter
-from lirec.models.li_net import ExpressionGenerator, FaceRotator, LandmarkTransformer, LINet
+from lirec.models.landmark_lifter import LandmarkConditions, LandmarkLifter, Lifting
+from lirec.models.li_net import ExpressionGenerator, FaceRotator, LandmarkTransformer, LINet, transformed
 from lirec.pipelines.driving import Captured, Driving, DrivingSource, open_driving
 from lirec.pipelines.motion import MOST_ZOOM, limited
 from lirec.pipelines.portrait import head_window
@@ -158,7 +158,7 @@ class LINetPipeline(ReenactmentPipeline):
             driver.close()
         if sighting.motion is None:
             raise LirecError("No face was found in the driving picture: give one that shows a face clearly.")
-        motion = LandmarkTransfer(portrait.motion, self.landmark_transformer, transform)(sighting.motion)
+        motion = self._transfer(portrait, transform)(sighting.motion)
         rotated, crop = portrait.steps([motion])
         return LINetOutput(
             image=portrait.paste(crop[0]),
@@ -259,6 +259,10 @@ class LINetPipeline(ReenactmentPipeline):
         rotator = self.face_rotator if self.expression_generator.config.rotated else None
         return LINet(conditions, rotator, self.expression_generator)
 
+    def _transfer(self, portrait: LandmarkPortrait, transform: bool) -> LandmarkTransfer:
+        lifting = Lifting(self.landmark_lifter, self.reconstruction.morphable_model.of_landmarks())
+        return LandmarkTransfer(portrait.motion, self.landmark_transformer, lifting, transform)
+
     def _start(
         self, source, driving, *, transform=True, smoothing=True, paste=True, face=0, box=None, size=None
     ) -> Drive:
@@ -266,7 +270,7 @@ class LINetPipeline(ReenactmentPipeline):
         photo, box = self._framed(source, box, paste)
         driver = self._open(driving)
         portrait = self.prepare(photo, face=face, box=box, size=size, most=MAX_DRAWN["video"])
-        transfer = LandmarkTransfer(portrait.motion, self.landmark_transformer, transform)
+        transfer = self._transfer(portrait, transform)
         smoother = LandmarkSmoother() if smoothing and not driver.single else None
         return Drive(self.reconstruction, portrait, driver, Survey(), transfer, smoother, "source", paste)
 
@@ -334,13 +338,16 @@ class LandmarkTransfer:
     Args:
         source: the motion of the photo.
         transformer: T.
+        lifting: what guides T.
         transform: whether T gives the landmarks their shape, or they stay the driver's.
     """
 
     relative = False
 
-    def __init__(self, source: Motion, transformer: LandmarkTransformer, transform: bool = True):
-        self.source, self.transformer, self.transform = source, transformer, transform
+    def __init__(
+        self, source: Motion, transformer: LandmarkTransformer, lifting: Lifting, transform: bool = True
+    ):
+        self.source, self.transformer, self.lifting, self.transform = source, transformer, lifting, transform
         self.rest: torch.Tensor | None = None
 
     def start(self, place: Motion | None) -> None:
@@ -354,7 +361,7 @@ class LandmarkTransfer:
         if self.rest is None:
             self.rest = points
         first, second = torch.cat((source, self.rest)), torch.cat((points, points))
-        output = self.transformer(first, second)
+        output, _ = transformed(self.transformer, self.lifting, first, second)
         shape = output.landmarks[:1] if self.transform else box_normalised(points)
         turned = Frame.of(first).moved(output.placement)
         expected = Frame(turned.centre[1:], turned.side[1:])

@@ -10,8 +10,8 @@ from lirec.geometry import euler_to_matrix, project
 from lirec.geometry.landmarks import Frame, box_normalised
 from lirec.models.dc_net import DCNet
 from lirec.models.discriminators import LandmarkClassifier, LandmarkDiscriminator, PoseRegressor
-from lirec.models.landmark_lifter import DISTANCE, LandmarkConditions, LandmarkLifter
-from lirec.models.li_net import LAYERS, ExpressionGenerator, FaceRotator, LandmarkTransformer, LINet
+from lirec.models.landmark_lifter import DISTANCE, LandmarkConditions, LandmarkLifter, Lifting
+from lirec.models.li_net import LAYERS, ExpressionGenerator, FaceRotator, LandmarkTransformer, LINet, transformed
 from lirec.models.weights import load_model, save_model
 from train.data.landmark_motions import LandmarkMotions
 
@@ -27,7 +27,7 @@ def quartets(morphable_model):
 @pytest.mark.parametrize("representation", ["coordinates", "images"])
 def test_transformer_begins_with_the_drivers_landmarks(representation, quartets):
     torch.manual_seed(0)
-    transformer = LandmarkTransformer(representation, width=32, depth=1, image_size=32)
+    transformer = LandmarkTransformer(representation, guided=False, width=32, depth=1, image_size=32)
     output = transformer(quartets.source, quartets.driving)
     assert output.landmarks.shape == (4, 68, 2) and output.placement.shape == (4, 3)
     torch.testing.assert_close(output.landmarks, box_normalised(quartets.driving) + output.shift)
@@ -47,6 +47,28 @@ def test_frames_of_source_and_driver_do_not_matter(quartets):
     output.placement = Frame.of(quartets.source).placement(Frame.of(quartets.wanted))
     torch.testing.assert_close(Frame.of(output.placed(quartets.source)).centre, Frame.of(quartets.wanted).centre,
                                atol=0.05, rtol=0)  # fmt: skip
+
+
+def test_transformer_adds_its_shift_to_the_guide(quartets):
+    torch.manual_seed(0)
+    transformer = LandmarkTransformer(width=32, depth=1)
+    output = transformer(quartets.source, quartets.driving, quartets.before * 300 + 20)
+    torch.testing.assert_close(output.landmarks, box_normalised(quartets.before) + output.shift, atol=1e-4, rtol=0)
+    other = transformer(quartets.source, quartets.before, quartets.before)
+    assert (other.shift - output.shift).abs().max() > 1e-5  # the driver's own landmarks are read besides
+    (output.landmarks.sum() + output.placement.sum()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in transformer.parameters())
+
+
+def test_a_guide_where_one_is_wanted(quartets, morphable_model):
+    torch.manual_seed(0)
+    lifting = Lifting(LandmarkLifter(width=16, depth=1).eval(), morphable_model.of_landmarks())
+    for guided in (True, False):
+        transformer = LandmarkTransformer(guided=guided, width=32, depth=1).eval()
+        output, guide = transformed(transformer, lifting, quartets.source, quartets.driving)
+        begun = guide if guided else quartets.driving
+        torch.testing.assert_close(output.landmarks, box_normalised(begun) + output.shift)
+        assert (box_normalised(guide) - box_normalised(quartets.driving)).abs().max() > 0.01
 
 
 def test_landmarks_laid_on_the_drivers(quartets):
@@ -133,7 +155,10 @@ def test_lifted_heads_are_where_the_landmarks_are(morphable_model):
     assert other.identity.abs().max() == 0 and other.K.shape == (2, 3, 3)
     still = replace(head, expression=torch.zeros(1, 51))
     assert other.with_expression(still).expression.shape == (2, 51) and other.expression.max() > 0.2
-    shaped = other.with_identity(head)
+    # what a lifter that tells every head to be this one sees of the source is this one, before the driver's camera
+    reshaped = Lifting(lifter, morphable_model.of_landmarks()).reshaped(2 * points + 1, points)
+    torch.testing.assert_close(reshaped, points, atol=1e-4, rtol=0)
+    shaped = other.with_identity(head.identity)
     assert (shaped.identity == head.identity).all() and shaped.K is other.K
 
 

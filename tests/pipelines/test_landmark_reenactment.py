@@ -10,7 +10,7 @@ from PIL import Image
 from lirec import LINetPipeline, LirecError
 from lirec.geometry.landmarks import box_normalised
 from lirec.models.li_net import LAYERS, ExpressionGenerator, FaceRotator, LandmarkTransformer
-from lirec.pipelines.landmark_reenactment import LandmarkSmoother, LandmarkTransfer
+from lirec.pipelines.landmark_reenactment import LandmarkSmoother
 from lirec.pipelines.tracking import Motion
 from lirec.processing.motion_capture import MotionCapture
 from lirec.processing.video import open_video
@@ -19,7 +19,7 @@ from tests.pipelines.clips import ASTRONAUT, FACE, empty, wander, write
 
 @pytest.fixture(scope="module")
 def pipeline(shipped_pipeline, landmark_lifter):
-    """Tiny networks: T leaves landmarks as they are, R and G let moved pixels through, and little else."""
+    """Tiny networks: T leaves its guide as it is, R and G let moved pixels through, and little else."""
     torch.manual_seed(0)
     transformer = LandmarkTransformer(width=16, depth=1).eval()
     torch.nn.init.zeros_(transformer.to_shift.weight)
@@ -155,7 +155,7 @@ def test_a_driver_that_wanders_moves_the_head_within_limits(pipeline, portrait):
     source = portrait.motion
     points = tilted(source.landmarks)
     driver = replace(Motion.at_rest(), landmarks=points)
-    transfer = LandmarkTransfer(source, pipeline.landmark_transformer)
+    transfer = pipeline._transfer(portrait, transform=True)
     first = transfer(driver).landmarks
     side = np.ptp(points, axis=0).max()
     near = transfer(replace(driver, landmarks=points + (0.05 * side, 0))).landmarks

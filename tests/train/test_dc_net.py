@@ -19,13 +19,14 @@ from lirec.models.layered_output import LayeredOutput
 from lirec.models.weights import load_model
 from lirec.processing.video import VideoWriter
 from train.data import pairs
+from train.data.augment import look_through
 from train.data.cache import to_batch, write_shards
 from train.data.pairs import mistaken_view, rendered_pairs, true_view, video_pairs
 from train.data.skins import Dice
 from train.data.synthetic import SyntheticFaces
 from train.data.voxceleb2 import VoxCeleb2Dataset
 from train.dc_net import drawing_losses
-from train.perceptual import Vgg19Features
+from train.perceptual import ExpressionReader, Vgg19Features
 
 SIZE = 64
 TINY = f"""
@@ -85,16 +86,34 @@ def test_mistakes_leave_the_landmarks_in_place(batch, morphable_model):
     assert (view.vertices - true_view(batch, morphable_model).vertices).norm(dim=-1).mean() > 5e-4
 
 
-def test_losses_are_least_at_the_target(batch, morphable_model):
+def test_losses_are_least_at_the_target(batch, morphable_model, shipped_pipeline):
     pairs = rendered_pairs(batch, morphable_model, generator(), SIZE, varied=False)
+    reader = ExpressionReader(shipped_pipeline.rec_net, morphable_model)
     renderer = ConditionRenderer(morphable_model, SIZE)
     driven = renderer.driven(renderer.source(pairs.source, pairs.source_view), pairs.target_view)
 
     def total(image):
         output = LayeredOutput(image=image, generated=image)
-        return sum(drawing_losses(output, pairs, driven, lambda images: [images]).values())
+        return sum(drawing_losses(output, pairs, driven, lambda images: [images], reader).values())
 
     assert total(pairs.target) < 1e-6 < 0.02 < total(pairs.source)
+
+
+def test_what_is_read_in_a_face_does_not_depend_on_its_place(batch, morphable_model, shipped_pipeline):
+    """The same faces in a wider and turned window are read alike, other faces are not."""
+    reader = ExpressionReader(shipped_pipeline.rec_net, morphable_model)
+    none = torch.zeros(len(batch))
+    shift, still = torch.stack((none + 0.03, none), 1), torch.stack((none, none), 1)
+    moved = look_through(batch, shift, none + 1.15, none + 0.2, SIZE)[0]
+    plain = look_through(batch, still, none + 1, none, SIZE)[0]
+
+    def read(faces):
+        view = true_view(faces, morphable_model)
+        with torch.no_grad():
+            return reader._read(faces.image, reader._crops(view))
+
+    first, again = read(plain), read(moved)
+    assert (first - again).abs().mean() < 0.3 * (first - first.roll(2, 0)).abs().mean()
 
 
 def test_hinge_losses():

@@ -11,7 +11,7 @@ import torch
 from lirec.geometry.landmarks import box_normalised
 from lirec.models.dc_net import DCNet
 from lirec.models.discriminators import LandmarkClassifier, LandmarkDiscriminator
-from lirec.models.landmark_lifter import LandmarkConditions, LandmarkLifter
+from lirec.models.landmark_lifter import LandmarkConditions, LandmarkLifter, Lifting
 from lirec.models.layered_output import LayeredOutput
 from lirec.models.li_net import ExpressionGenerator, FaceRotator, LandmarkTransformer, LINet
 from lirec.models.weights import load_model, save_model
@@ -19,7 +19,7 @@ from train import li_net
 from train.common import learning_rate_factor
 from train.data.cache import to_batch, write_shards
 from train.data.clips import rotation_clips
-from train.data.landmark_motions import LandmarkMotions, landmark_model
+from train.data.landmark_motions import LandmarkMotions
 from train.data.rotations import rendered_triples
 from train.data.synthetic import SyntheticFaces
 from train.li_net import (
@@ -33,6 +33,7 @@ from train.li_net import (
 )
 
 SIZE = 64
+LIFTER = ("--lifter", "hub/li-net/landmark_lifter")
 PICTURES = "steps = 2\nbatch-size = 2\nshown = 4\ncpu = true\nadversarial_from = 0.0\n"
 TINY = {
     "T": "steps = 2\nbatch-size = 4\npeople = 4\ncpu = true\n[model]\nwidth = 16\ndepth = 1\n",
@@ -58,28 +59,35 @@ def quartets(morphable_model):
     return LandmarkMotions(morphable_model, people=4).sample(32, 0)
 
 
-def test_transformer_learns_a_few_pairs(quartets):
+@pytest.fixture(scope="module")
+def lifting(landmark_lifter, morphable_model):
+    return Lifting(landmark_lifter, morphable_model.of_landmarks())
+
+
+def test_transformer_learns_a_few_pairs(quartets, lifting):
     """The gap between driver and source is closed on what it is trained on, and equation 1 falls."""
     torch.manual_seed(0)
     transformer, classifier = LandmarkTransformer(width=64, depth=1), LandmarkClassifier(4, 16)
-    fit_statistics(transformer, quartets)
+    fit_statistics(transformer, lifting, quartets)
     optimizer = torch.optim.Adam(transformer.parameters(), lr=5e-3)
     generator, losses = torch.Generator().manual_seed(0), []
     for _ in range(100):
-        terms, _ = transformer_losses(transformer, classifier, quartets, generator)
+        terms, _ = transformer_losses(transformer, lifting, classifier, quartets, generator)
         optimizer.zero_grad()
         sum(terms.values()).backward()
         optimizer.step()
         losses.append(float(sum(terms.values()).detach()))
-    figures = transformer_figures(transformer, quartets)
+    figures = transformer_figures(transformer, lifting, quartets)
     assert figures["transformed 0-90"] < 0.5 * figures["driver 0-90"]
     assert losses[-1] < 0.4 * losses[0] and figures["placement"] < 0.1
     assert set(terms) == {"l1", "reconstruction", "cycle", "identity", "placement"}
 
 
-def test_landmark_images_are_compared_too(quartets):
+def test_landmark_images_are_compared_too(quartets, lifting):
     transformer = LandmarkTransformer("images", width=16, depth=1, image_size=32)
-    terms, _ = transformer_losses(transformer, LandmarkClassifier(4, 16), quartets, torch.Generator())
+    terms, _ = transformer_losses(
+        transformer, lifting, LandmarkClassifier(4, 16), quartets, torch.Generator()
+    )
     assert terms["pixels"] > 0
 
 
@@ -102,33 +110,33 @@ def test_rates_that_drop():
 
 
 def test_transformer_script_runs_and_goes_on(tmp_path):
-    first = run(tmp_path, "T")
+    first = run(tmp_path, "T", *LIFTER)
     assert first.returncode == 0, first.stderr
     assert "validation.transformed 60-90" in first.stdout and "classifier" in first.stdout
     folder = tmp_path / "run" / "transformer"
     assert load_model(LandmarkTransformer, folder / "landmark_transformer").config.width == 16
     assert (folder / "pictures" / "landmarks.png").exists()
-    onward = run(tmp_path, "T", "--resume", "--steps", "3")
+    onward = run(tmp_path, "T", *LIFTER, "--resume", "--steps", "3")
     assert onward.returncode == 0 and "step 3 " in onward.stdout, onward.stderr
 
 
 def test_transformer_on_two_processes(tmp_path):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    result = run(tmp_path, "T", launcher=launcher)
+    result = run(tmp_path, "T", *LIFTER, launcher=launcher)
     assert result.returncode == 0, result.stderr
     assert load_model(LandmarkTransformer, tmp_path / "run" / "transformer" / "landmark_transformer")
 
 
 def test_all_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    """T is finished, L is not, and the others have not begun."""
-    for folder, step in (("transformer", 2), ("lifter", 1)):
+    """L is finished, T is not, and the others have not begun."""
+    for folder, step in (("lifter", 2), ("transformer", 1)):
         (tmp_path / folder / "checkpoint").mkdir(parents=True)
         (tmp_path / folder / "checkpoint" / "run.json").write_text(json.dumps({"step": step, "seconds": 1}))
     begun = []
     for module in li_net.TRAINING:
         monkeypatch.setitem(li_net.TRAINING, module, lambda o, module=module: begun.append((module, o.resume)))
     li_net.main(["--output", str(tmp_path), "--steps", "2", "--resume"])
-    assert begun == [("L", True), ("R", False), ("G", False)]
+    assert begun == [("T", True), ("R", False), ("G", False)]
 
 
 # L --------------------------------------------------------------------------------------------------------------------
@@ -167,7 +175,7 @@ def batch(renderer):
 @pytest.fixture(scope="module")
 def triples(batch, renderer, morphable_model):
     generator = torch.Generator().manual_seed(0)
-    return rendered_triples(batch, landmark_model(morphable_model), renderer.expressions, generator, SIZE, varied=False)
+    return rendered_triples(batch, morphable_model.of_landmarks(), renderer.expressions, generator, SIZE, varied=False)
 
 
 def test_three_frames_of_one_scene(batch):
@@ -186,7 +194,7 @@ def test_triples_are_of_one_person_and_pose(batch, triples, renderer, morphable_
     # the pose's landmarks are near those of the turned face, but for the expression
     gap = (triples.pose_landmarks - batch.landmarks[1::3] / 80).norm(dim=2)
     assert gap.max() > 0.005 and gap[:, 27:31].max() < 0.02
-    small, generator = landmark_model(morphable_model), torch.Generator().manual_seed(1)
+    small, generator = morphable_model.of_landmarks(), torch.Generator().manual_seed(1)
     varied = rendered_triples(batch, small, renderer.expressions, generator, SIZE)
     assert varied.shown.shape == (2, 9) and 0 < varied.shown.mean() < 1
     assert varied.source.min() >= 0 and not torch.equal(varied.source, triples.source)

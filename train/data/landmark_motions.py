@@ -18,32 +18,6 @@ NEAR, FAR = 0.4, 4.0  # metres between cameras and faces
 FRESH = -100  # label of people that are not told apart; what `cross_entropy` ignores
 
 
-def landmark_model(model: MorphableModel) -> MorphableModel:
-    """The morphable model with only those vertices that can be landmarks, without triangles and albedo."""
-    kept, places = torch.unique(
-        torch.cat((model.landmark_vertices, model.contour_vertices.flatten())), return_inverse=True
-    )
-    config = model.config
-    small = MorphableModel(
-        vertex_count=len(kept),
-        triangle_count=0,
-        texture_coordinate_count=0,
-        texture_size=1,
-        contour_candidates=config.contour_candidates,
-        expression_names=config.expression_names,
-        identity_count=config.identity_count,
-        albedo_count=config.albedo_count,
-    ).to(model.device)
-    small.mean_vertices.copy_(model.mean_vertices[kept])
-    small.identity_basis.copy_(model.identity_basis[:, kept])
-    small.expression_basis.copy_(model.expression_basis[:, kept])
-    for name in ("contour_directions", "identity_mirror", "albedo_mirror", "expression_mirror"):
-        getattr(small, name).copy_(getattr(model, name))
-    small.landmark_vertices.copy_(places[:68])
-    small.contour_vertices.copy_(places[68:].view_as(model.contour_vertices))
-    return small.eval()
-
-
 @dataclass
 class LandmarkQuartets:
     """
@@ -97,7 +71,7 @@ class LandmarkMotions:
     """
 
     def __init__(self, model: MorphableModel, people: int = 1024):
-        self.model = landmark_model(model)
+        self.model = model.of_landmarks()
         self.expressions = ExpressionSampler(model.expression_names)
         self.people = people
 

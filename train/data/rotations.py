@@ -65,7 +65,7 @@ def rendered_triples(
 
     Args:
         batch: 3 B pictures, neighbours being frames of one clip.
-        model: one that gives landmarks, as of `landmark_model`.
+        model: one that gives landmarks, as of `MorphableModel.of_landmarks`.
         expressions: of the poses that R is told.
         size: S.
         varied: cut, mirror and tint the pictures at random, and put errors into the landmarks.

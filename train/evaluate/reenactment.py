@@ -358,7 +358,12 @@ def add_real_drives(
 
 
 def signals(faces: Sequence[Face]) -> dict[str, Tensor]:
-    """What faces (N) do that is followed: lip gap (N, 1) in metres, gaze (N, 2) across and up, blink (N, 1)."""
+    """
+    What faces (N) do that is followed: lip gap (N, 1) in metres, gaze (N, 2) across and up, blink (N, 1).
+
+    The gap is the face's own up and down, as it is seen: how far one lip stands out before the other is no gap, and
+    lips that overlap are closed.
+    """
     names = {name: index for index, name in enumerate(faces[0].expression_names)}
     weights = torch.from_numpy(np.stack([face.expression for face in faces]))
 
@@ -366,7 +371,7 @@ def signals(faces: Sequence[Face]) -> dict[str, Tensor]:
         return torch.stack([weights[:, names[part]] for part in parts], 1).mean(1)
 
     upper, lower = faces[0].model.landmark_vertices[[62, 66]].tolist()
-    gaps = [float(np.linalg.norm(face.vertices[upper] - face.vertices[lower])) for face in faces]
+    gaps = [max(0.0, float(face.vertices[upper, 1] - face.vertices[lower, 1])) for face in faces]
     across = mean("eyeLookOutLeft", "eyeLookInRight") - mean("eyeLookInLeft", "eyeLookOutRight")
     up = mean("eyeLookUpLeft", "eyeLookUpRight") - mean("eyeLookDownLeft", "eyeLookDownRight")
     return {

@@ -5,7 +5,7 @@ import torch
 
 from lirec.geometry import euler_to_matrix, intrinsics, project
 from lirec.geometry.landmarks import Frame, box_normalised
-from train.data.landmark_motions import FRESH, LandmarkMotions, batches, landmark_model
+from train.data.landmark_motions import FRESH, LandmarkMotions, batches
 from train.data.synthetic import HELD_OUT_SEED
 
 
@@ -15,7 +15,7 @@ def motions(morphable_model):
 
 
 def test_the_small_model_has_the_same_landmarks(morphable_model):
-    small = landmark_model(morphable_model)
+    small = morphable_model.of_landmarks()
     assert small.config.vertex_count < 300
     torch.manual_seed(0)
     identity, expression = torch.randn(3, 80), torch.rand(3, 51)

@@ -56,7 +56,8 @@ def test_figures(pipeline, vanilla, drives):
     assert set(methods.by_name) == {FULL, VANILLA, WITH_T, PIX2PIX}
     report = evaluate(methods, drives)
     names = [figure.figure for figure in report.figures]
-    assert names[:2] == ["SSIM", "FID"] and "landmark error, yaw 60-90°" in names and len(names) == 8
+    assert names[:2] == ["SSIM", "FID"] and "landmark error, yaw 60-90°" in names and len(names) == 11
+    assert report["landmark distance, yaw 0-30°"].others["true pictures"] == 0
     similarity = report["SSIM"]
     assert similarity.samples == 6 and similarity.others["paper"] == 0.73
     # pixels that are moved are nearer to the truth than what an untrained network paints

@@ -205,6 +205,7 @@ def test_signals_by_their_names(morphable_model):
         face(eyeLookOutLeft=0.6, eyeLookInRight=0.6, eyeLookDownLeft=0.4, eyeLookDownRight=0.2),
     ])  # fmt: skip
     assert found["lip gap"][1] - found["lip gap"][0] > 0.01
+    assert reenactment.signals([face(mouthClose=0.5)])["lip gap"].item() == 0  # one lip lies over the other
     assert found["blink"][:, 0].tolist() == pytest.approx([0, 0, 0.75, 0])
     assert found["gaze"][3].tolist() == pytest.approx([0.6, -0.3]) and not found["gaze"][:3].any()
 
