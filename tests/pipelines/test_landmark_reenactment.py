@@ -19,9 +19,9 @@ from tests.pipelines.clips import ASTRONAUT, FACE, empty, wander, write
 
 @pytest.fixture(scope="module")
 def pipeline(shipped_pipeline, landmark_lifter):
-    """Tiny networks: T leaves its guide as it is, R and G let moved pixels through, and little else."""
+    """Tiny networks: T leaves landmarks as they are, R and G let moved pixels through, and little else."""
     torch.manual_seed(0)
-    transformer = LandmarkTransformer(width=16, depth=1).eval()
+    transformer = LandmarkTransformer(guided=False, width=16, depth=1).eval()
     torch.nn.init.zeros_(transformer.to_shift.weight)
     rotator, generator = FaceRotator(image_size=32, width=8).eval(), ExpressionGenerator(image_size=32, width=8).eval()
     with torch.no_grad():
