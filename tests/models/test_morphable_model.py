@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lirec.geometry import euler_to_matrix, vertex_normals
+from lirec.geometry import euler_to_matrix, intrinsics, project, vertex_normals
 from lirec.models.morphable_model import ISLANDS, NECK_PIVOT, REGIONS, MorphableModel
 from lirec.models.weights import load_model, save_model
 
@@ -118,6 +118,20 @@ def test_outline_follows_the_turned_head(model):
     fixed = projected[0, model.landmark_vertices, :2]
     assert torch.equal(points[17:], fixed[17:])
     assert points[13, 0] > fixed[13, 0] + 2  # the far cheek's edge, not the jaw behind it
+
+
+def test_the_model_of_landmarks_has_the_same(model):
+    small = model.of_landmarks()
+    assert small.config.vertex_count < 300
+    torch.manual_seed(0)
+    identity, expression = torch.randn(3, 80), torch.rand(3, 51)
+    angles = torch.tensor([[0.0, 0.0, 0.0], [0.3, 1.2, 0.1], [-0.2, -0.8, 0.5]])
+    camera, place = intrinsics(torch.full((3,), 3.0), torch.tensor([0.5, 0.5])), torch.tensor([[0.0, 0.0, 1.0]])
+    points = [
+        each.landmarks(project(each(identity, expression), euler_to_matrix(angles), place, camera), angles)
+        for each in (model, small)
+    ]
+    torch.testing.assert_close(*points)
 
 
 def test_albedo_round_trip(model):

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from lirec.geometry import euler_to_matrix, intrinsics, project
 from lirec.geometry.landmarks import Frame, box_normalised
 from train.data.landmark_motions import FRESH, LandmarkMotions, batches
 from train.data.synthetic import HELD_OUT_SEED
@@ -12,20 +11,6 @@ from train.data.synthetic import HELD_OUT_SEED
 @pytest.fixture(scope="module")
 def motions(morphable_model):
     return LandmarkMotions(morphable_model, people=8)
-
-
-def test_the_small_model_has_the_same_landmarks(morphable_model):
-    small = morphable_model.of_landmarks()
-    assert small.config.vertex_count < 300
-    torch.manual_seed(0)
-    identity, expression = torch.randn(3, 80), torch.rand(3, 51)
-    angles = torch.tensor([[0.0, 0.0, 0.0], [0.3, 1.2, 0.1], [-0.2, -0.8, 0.5]])
-    camera, place = intrinsics(torch.full((3,), 3.0), torch.tensor([0.5, 0.5])), torch.tensor([[0.0, 0.0, 1.0]])
-    points = [
-        model.landmarks(project(model(identity, expression), euler_to_matrix(angles), place, camera), angles)
-        for model in (morphable_model, small)
-    ]
-    torch.testing.assert_close(*points)
 
 
 def test_quartets(motions):
