@@ -71,6 +71,16 @@ YAWS = ((0, 30), (30, 60), (60, 90))
 """Degrees of the driver's yaw by which figures are split."""
 
 
+def noisy(points: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:
+    """
+    Landmarks (B, 68, 2), box-normalised, each set with errors of another size: up to a standard deviation of `most`
+    sides of the box, and hardly any at times, since those that RecNet finds lie on a head.
+    """
+    points = box_normalised(points)
+    level = most * torch.rand(len(points), 1, 1, generator=generator, device=points.device)
+    return points + level * torch.randn(points.shape, generator=generator, device=points.device)
+
+
 # T: landmarks -----------------------------------------------------------------------------------------------------
 
 
@@ -86,12 +96,11 @@ def transformer_losses(
     The terms of equation 1 but the adversarial one, each weighted, and T's output.
 
     Args:
-        noise: standard deviation of the errors put into what T is given, in sides of the box.
+        noise: as of `noisy`, of what T is given.
     """
 
     def given(points):
-        points = box_normalised(points)
-        return points + noise * torch.randn(points.shape, generator=generator, device=points.device)
+        return noisy(points, noise, generator)
 
     wanted, half = box_normalised(quartets.wanted), len(quartets) // 2
     source = given(quartets.source)
@@ -263,9 +272,7 @@ def train_lifter(options):
         run.log(**{"validation.degrees": turn.rad2deg()})
 
     for heads in run.steps(batches(motions.sample_heads, options.batch_size, run.data_seed), validate):
-        points = box_normalised(heads.landmarks)
-        noise = options.noise * torch.randn(points.shape, generator=generator, device=points.device)
-        points = box_normalised(points + noise)
+        points = box_normalised(noisy(heads.landmarks, options.noise, generator))
         with run.autocast():
             told = lifter(points)
         terms = lifter_losses(told, heads, points, motions.model)
@@ -516,7 +523,7 @@ def build_parser(module: str) -> argparse.ArgumentParser:
     add("--adversarial", type=float, default=0.0005 if module == "T" else 0.01, help="weight of the adversarial loss")
     add("--output_head", choices=["layers", "rgb"], help="of R and G, in place of the preset's output")
     add("--people", type=int, default=1024, help="that T's identity classifier tells apart")
-    add("--noise", type=float, default=0.003, help="in the landmarks given to T and L, in sides of their box")
+    add("--noise", type=float, default=0.003, help="at most, in the landmarks given to T and L, in sides of their box")
     add("--data", default="synthetic", choices=["synthetic", "rafd", "multi-pie"], help="pictures for R and G")
     add("--root", help="folder of the photos")
     add("--cache", help="folder of `train.data.cache --clips rotation`; without it clips are drawn while training")
