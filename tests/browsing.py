@@ -54,16 +54,25 @@ def _answers(url):
 
 def open_tab(browser, address, name, width=1280, height=1000):
     """A page that shows a tab."""
+    from playwright.sync_api import TimeoutError  # tests are skipped where there is no playwright
+
     page = browser.new_page(viewport={"width": width, "height": height})
     page.goto(address)
     menu = page.locator(".overflow-menu").first
     hidden = menu.locator("button", has_text=name)  # in a narrow window
-    page.get_by_role("tab", name=name).or_(hidden).first.wait_for(state="attached")
-    if hidden.count():
-        menu.locator("button").first.click()
-        hidden.click()
-    else:
-        page.get_by_role("tab", name=name).click()
+    tab = page.get_by_role("tab", name=name)
+    tab.or_(hidden).first.wait_for(state="attached")
+    for last in (False, False, True):  # while the page is laid out tabs go into the menu, and come back
+        try:
+            if hidden.count():
+                menu.locator("button").first.click(timeout=10_000)
+                hidden.click(timeout=10_000)
+            else:
+                tab.click(timeout=10_000)
+            break
+        except TimeoutError:
+            if last:
+                raise
     return page
 
 
