@@ -9,7 +9,7 @@ from lirec.models.et_net import ETNet
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.weights import load_model
 from train import common
-from train.data.augment import look_through, mirror
+from train.data.augment import look_through, mirror, upright_axes
 from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
 from train.data.degradations import degrade
 from train.data.skins import Dice
@@ -21,8 +21,7 @@ def prepare(batch: FaceBatch, model, generator, config, degrade_share: float) ->
     """Mirrored, cut out upright round the landmarks with a little error, and degraded."""
     dice = Dice(len(batch), generator)
     batch = mirror(batch, dice.chance(0.5) > 0, model)
-    cosine, sine = batch.angles[:, 2].cos(), batch.angles[:, 2].sin()
-    axes = torch.stack((torch.stack((cosine, sine), 1), torch.stack((-sine, cosine), 1)), 1)
+    axes = upright_axes(batch.angles[:, 2])
     upright = (batch.landmarks / batch.image.shape[3] - 0.5) @ axes
     low, high = upright.amin(1), upright.amax(1)
     box = (high - low).amax(1)

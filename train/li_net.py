@@ -8,6 +8,7 @@ rotation`) with a trained L, and G sees through a trained R.
 import argparse
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -98,10 +99,7 @@ def transformer_losses(
     Args:
         noise: as of `noisy`, of what T is given.
     """
-
-    def given(points):
-        return noisy(points, noise, generator)
-
+    given = partial(noisy, most=noise, generator=generator)
     wanted, half = box_normalised(quartets.wanted), len(quartets) // 2
     source = given(quartets.source)
     # Half of the rows a second time, with their own truth as driver: what is right already stays (equation 2).
@@ -125,12 +123,12 @@ def transformer_losses(
     return terms, whole
 
 
+@torch.no_grad()
 def fit_statistics(transformer: LandmarkTransformer, lifting: Lifting, quartets: LandmarkQuartets) -> None:
     """What varies in landmarks and in the shifts between people, from a sample."""
     wanted, driving = box_normalised(quartets.wanted), box_normalised(quartets.driving)
-    begun = driving
-    if transformer.config.guided:
-        begun = box_normalised(lifting.reshaped(quartets.source, quartets.driving))
+    output, _ = transformed(transformer, lifting, quartets.source, quartets.driving)
+    begun = output.landmarks - output.shift
     transformer.fit_statistics(torch.cat((wanted, driving)), wanted - begun)
 
 

@@ -1,7 +1,6 @@
 """Networks that compare pictures: by activations (the perceptual loss), and by the expressions read in them."""
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
@@ -11,6 +10,7 @@ from lirec.geometry.view_synthesis import HeadView
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet
 from lirec.models.weights import find_folder, load_model
+from train.data.augment import cut_out
 from train.rec_net import FaceProbes
 
 VGG19 = "timm/vgg19.tv_in1k"
@@ -93,25 +93,21 @@ class ExpressionReader(nn.Module):
         Args:
             view: the heads in them.
         """
-        grid = self._crops(view)
+        window = self._window(view)
         with torch.no_grad():
-            wanted = self._read(true, grid)
-        move = 1e3 * self.probes.displace(self._read(drawn, grid) - wanted, "expression")
+            wanted = self._read(true, window)
+        move = 1e3 * self.probes.displace(self._read(drawn, window) - wanted, "expression")
         distance = (move.square().sum(-1) + 1e-4).sqrt() - 1e-2  # smooth at 0
         return (distance * self.probes.weights).mean()
 
-    def _crops(self, view: HeadView) -> torch.Tensor:
-        """Where in the pictures the pixels of RecNet's upright crops are, (B, s, s, 2) in [-1, 1]."""
-        config, angles = self.rec_net.config, matrix_to_euler(view.rotation)
+    def _window(self, view: HeadView) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Shift, side and angle of upright windows round the landmarks, as `cut_out` takes them."""
+        angles = matrix_to_euler(view.rotation)
         points = self.model.landmarks(project(view.vertices, view.rotation, view.translation, view.K), angles)
         low, high = points.amin(1), points.amax(1)
-        side = config.crop_scale * (high - low).amax(1)
-        cosine, sine = (side * f(angles[:, 2]) for f in (torch.cos, torch.sin))
-        shift = low + high - 1
-        rows = [torch.stack(row, 1) for row in ((cosine, sine, shift[:, 0]), (-sine, cosine, shift[:, 1]))]
-        shape = (len(side), 3, config.image_size, config.image_size)
-        return F.affine_grid(torch.stack(rows, 1), shape, align_corners=False)
+        side = self.rec_net.config.crop_scale * (high - low).amax(1)
+        return (low + high) / 2 - 0.5, side, angles[:, 2]
 
-    def _read(self, images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-        crops = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    def _read(self, images: torch.Tensor, window: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        crops = cut_out(images.float(), *window, self.rec_net.config.image_size)
         return self.rec_net(crops.contiguous(memory_format=torch.channels_last)).expression

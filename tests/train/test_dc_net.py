@@ -110,7 +110,7 @@ def test_what_is_read_in_a_face_does_not_depend_on_its_place(batch, morphable_mo
     def read(faces):
         view = true_view(faces, morphable_model)
         with torch.no_grad():
-            return reader._read(faces.image, reader._crops(view))
+            return reader._read(faces.image, reader._window(view))
 
     first, again = read(plain), read(moved)
     assert (first - again).abs().mean() < 0.3 * (first - first.roll(2, 0)).abs().mean()

@@ -40,6 +40,24 @@ MIRRORED_LANDMARKS = [
 ]  # fmt: skip
 
 
+def upright_axes(angle: torch.Tensor) -> torch.Tensor:
+    """
+    Matrices (B, 2, 2) from windows to pictures: what is turned counter-clockwise by `angle` (B,) radians there is
+    upright in the window; y is down.
+    """
+    cosine, sine = angle.cos(), angle.sin()
+    return torch.stack((torch.stack((cosine, sine), 1), torch.stack((-sine, cosine), 1)), 1)
+
+
+def cut_out(
+    images: torch.Tensor, shift: torch.Tensor, side: torch.Tensor, angle: torch.Tensor, size: int
+) -> torch.Tensor:
+    """The windows (B, 3, size, size) of pictures (B, 3, S, S); the others as of `look_through`."""
+    matrix = torch.cat((upright_axes(angle) * side[:, None, None], 2 * shift[..., None]), 2)
+    grid = F.affine_grid(matrix, (len(images), 3, size, size), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
 def look_through(
     batch: FaceBatch, shift: torch.Tensor, side: torch.Tensor, angle: torch.Tensor, size: int
 ) -> tuple[FaceBatch, torch.Tensor]:
@@ -55,12 +73,7 @@ def look_through(
     Returns:
         The new batch and the camera's turn `(B, 3, 3)`: normals in the new camera are `n @ turnᵀ` of those in the old.
     """
-    cosine, sine = angle.cos(), angle.sin()
-    # rows of the picture's axes seen in the window, y down: counter-clockwise content is turned clockwise
-    to_picture = torch.stack((torch.stack((cosine, sine), 1), torch.stack((-sine, cosine), 1)), 1)
-    matrix = torch.cat((to_picture * side[:, None, None], 2 * shift[..., None]), 2)
-    grid = F.affine_grid(matrix, (len(batch), 3, size, size), align_corners=False)
-    image = F.grid_sample(batch.image, grid, padding_mode="border", align_corners=False)
+    to_picture = upright_axes(angle)
 
     # the camera turns towards the window's middle, then rolls
     ray = torch.cat((shift / batch.focal[:, None], torch.ones_like(side)[:, None]), 1)
@@ -73,7 +86,7 @@ def look_through(
     points = ((batch.landmarks / scale - 0.5 - shift[:, None]) @ to_picture) / side[:, None, None] + 0.5
     return replace(
         batch,
-        image=image,
+        image=cut_out(batch.image, shift, side, angle, size),
         angles=matrix_to_euler(turn @ euler_to_matrix(batch.angles)),
         translation=(turn @ batch.translation[..., None])[..., 0],
         focal=batch.focal / side,

@@ -159,7 +159,7 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
     """
     All figures of the pictures, with the source as it is for a baseline.
 
-    RecNet finds the landmarks in pictures. Their error is what they are away from the true ones, RecNet's own mistakes
+    RecAugNet finds the landmarks in pictures. Their error is what they are away from the true ones, its own mistakes
     included, which grow with the turn; their distance is what they are away from those it finds in the true picture,
     as if that were 256 px wide.
     """
@@ -169,6 +169,7 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
         truth, size = batch.truth, batch.truth.shape[3]
         boxes = landmark_box(batch.wanted * size).cpu().numpy()
         own = faces_of(reconstruction, batch.photo, landmark_box(batch.source * size).cpu().numpy())
+        # the true pictures first, since what is found in them is what the others are compared with
         pictures = {TRUTH: truth, UNTOUCHED: batch.photo.expand_as(truth)}
         for name, draw in methods.by_name.items():
             began = _now(truth.device)

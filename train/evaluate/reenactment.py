@@ -317,7 +317,7 @@ def add_real_drives(
     videos: Sequence[Sequence[np.ndarray]],
     count: int,
 ) -> None:
-    """Each photo moved by each video, relative, without smoothing; what moved is measured by RecNet on the result.
+    """Each photo moved by each video, relative, without smoothing; what moved is measured by RecAugNet on the result.
 
     Args:
         sources: faces in their photos.
