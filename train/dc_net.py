@@ -104,7 +104,7 @@ def main(arguments=None):
             rows = [pairs.source, pairs.target, driven_pixels(pairs.source, driven), output.image.clamp(0, 1)]
             rows.append(output.generated.clamp(0, 1))
             if output.weights is not None:
-                channels = [LAYERS.index(name) for name in ("mirrored", "background", "generated")]  # red, green, blue
+                channels = [LAYERS.index(name) for name in ("completed", "background", "generated")]  # red, green, blue
                 rows.append(output.weights[:, channels])
             pictures.append(torch.stack(rows, 1).flatten(0, 1))
         run.log_images("reenactments", torch.cat(pictures), columns=len(rows) * 2)

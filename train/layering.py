@@ -15,19 +15,18 @@ def layer_losses(output: LayeredOutput, surface: Surface) -> dict[str, torch.Ten
 
     Args:
         output: of `LAYERS`, B pictures.
-        surface: what they see of the head, with its mirrored half, at the size of the picture.
+        surface: what they see of the head, at the size of the picture.
     """
     share = dict(zip(LAYERS, output.weights.split(1, 1), strict=True))
     seen = surface.mask * surface.correspondence.visible
     hidden = surface.mask - seen
-    mirror_hidden = surface.mask * (1 - surface.mirrored.visible)
     return {
         "smooth": 0.1 * losses.total_variation(output.offsets),
-        # What is seen in the source is not to be painted, nor to be the other half, which in photos is not the same;
+        # What is seen in the source is not to be painted, nor to be completed: in photos the other half is not the same;
         # nor are hair and background, of which the photo knows more than a network that saw none.
-        "copy": 0.05 * ((share["generated"] + share["mirrored"]) * seen).mean()
+        "copy": 0.05 * ((share["generated"] + share["completed"]) * seen).mean()
         + 0.02 * (share["generated"] * (1 - surface.mask)).mean(),
-        "mirror": 0.02 * (share["mirrored"] * (mirror_hidden + (1 - surface.mask))).mean(),
+        "completed": 0.02 * (share["completed"] * (1 - surface.mask)).mean(),
         # Teeth and tongue that it never saw are the mesh's, which are sharp; but lips that it sees a little apart may
         # be closed. The mesh's average skin is of no help.
         "mouth": 0.06 * _mean_within(1 - share["interior"], _eroded(surface.mouth) * hidden),

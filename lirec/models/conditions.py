@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from lirec.geometry import fit_light, interpolate, linear_to_srgb, project, rasterize, shade, srgb_to_linear
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.view_synthesis import Correspondence, HeadView, dense_correspondence, hiding_depth
+from lirec.models.head_texture import TextureReader
 from lirec.models.morphable_model import MorphableModel
 
 LIGHT_PIXELS = 32  # width at which light is fitted: it is smooth
@@ -27,6 +28,7 @@ class SourceMaps:
         depth: (B, 1, H, H) metres, of `hiding_depth`.
         points: (B, V, 3) projected vertices: x, y in picture widths, metres.
         harmonics: (B, 9, 3) the fitted light, skin colour included, linear RGB.
+        texture: (B, 3, T, T) of `TextureReader`: all of the head; None where it is not to be completed.
         view: the heads and their cameras.
     """
 
@@ -38,6 +40,7 @@ class SourceMaps:
     depth: torch.Tensor
     points: torch.Tensor
     harmonics: torch.Tensor
+    texture: torch.Tensor | None
     view: HeadView
 
 
@@ -48,7 +51,7 @@ class Surface:
 
     Args:
         correspondence: where it is in the source.
-        mirrored: where the same place of the face's other half is in the source; None where it was not asked for.
+        mirrored: where the same place of the face's other half is in the source; None where the head is not completed.
         albedo: (B, 3, W, W) sRGB of an average head, darkened in its hollows; 0 outside the head.
         mask: (B, 1, W, W) the head; mouth, eyes: (B, 1, W, W) what is seen between lips and between lids.
     """
@@ -68,11 +71,13 @@ class DrivenMaps:
 
     Args:
         normal, light: (B, 3, S, S) as in `SourceMaps`.
+        whole: (B, 3, S, S) sRGB: the source's texture on the head; None where it is not completed.
         surface: at S pixels; fine: at the photo's H pixels.
     """
 
     normal: torch.Tensor
     light: torch.Tensor
+    whole: torch.Tensor | None
     surface: Surface
     fine: Surface
 
@@ -92,15 +97,17 @@ class ConditionRenderer:
         self.in_mouth = model.select_triangles("mouth_cavity", "teeth_upper", "teeth_lower", "tongue")
         self.in_eyes = model.select_triangles("eye_left", "eye_right", "eye_cavity")
         self.albedo = model.mean_albedo[None]
+        self.textures = TextureReader(model)
 
     @torch.no_grad()
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
-    def source(self, photo: torch.Tensor, view: HeadView) -> SourceMaps:
+    def source(self, photo: torch.Tensor, view: HeadView, textured: bool = True) -> SourceMaps:
         """
         Args:
             photo: (B, 3, H, H) sRGB in [0, 1].
             view: the heads as they are in the photos.
+            textured: whether the heads are to be completed later.
         """
         image = photo
         if photo.shape[3] != self.size:
@@ -111,15 +118,20 @@ class ConditionRenderer:
         normal = F.normalize(interpolate(fragments, self.model.triangles, normals), dim=-1).movedim(-1, 1)
         harmonics = self.fit(image, normal, fragments)
         fine = fragments if photo.shape[3] == self.size else self._rasterize(points, photo.shape[3])
+        mask, depth = (fragments.triangle >= 0)[:, None].to(image.dtype), hiding_depth(fine)
+        texture = None
+        if textured:
+            texture = self.textures.read(image, mask, points, normals, depth, harmonics, view)
         return SourceMaps(
             photo=photo,
             image=image,
             normal=normal,
             light=self._light_map(normal, fragments, harmonics),
-            mask=(fragments.triangle >= 0)[:, None].to(image.dtype),
-            depth=hiding_depth(fine),
+            mask=mask,
+            depth=depth,
             points=points,
             harmonics=harmonics,
+            texture=texture,
             view=view,
         )
 
@@ -132,7 +144,7 @@ class ConditionRenderer:
         view: HeadView,
         light: torch.Tensor | None = None,
         fit_to: torch.Tensor | None = None,
-        mirrored: bool = True,
+        completed: bool = True,
     ) -> DrivenMaps:
         """
         Args:
@@ -140,7 +152,7 @@ class ConditionRenderer:
             view: the driven heads. Their necks stay with the source's body.
             light: (B, 9, 3) in place of the light fitted to the source.
             fit_to: (B, 3, S, S) pictures of the driven heads, to whose pixels light is fitted instead.
-            mirrored: whether the face's other half is looked for too.
+            completed: whether what the source does not show of them is wanted too; its maps need a texture for that.
         """
         model = self.model
         vertices = model.twist_neck(view.vertices, view.rotation.transpose(1, 2) @ source.view.rotation)
@@ -148,15 +160,18 @@ class ConditionRenderer:
         normals = vertex_normals(vertices, model.triangles) @ view.rotation.transpose(1, 2)
         fragments = self._rasterize(points, self.size)
         normal = F.normalize(interpolate(fragments, model.triangles, normals), dim=-1).movedim(-1, 1)
-        surface = self._surface(source, fragments, mirrored)
-        fine = surface
+        surface = fine = self._surface(source, fragments, completed)
         if source.photo.shape[3] != self.size:
-            fine = self._surface(source, self._rasterize(points, source.photo.shape[3]), mirrored)
+            fine = self._surface(source, self._rasterize(points, source.photo.shape[3]), completed)
         if fit_to is not None:
             light = self.fit(fit_to, normal, fragments)
         elif light is None:
             light = source.harmonics
-        return DrivenMaps(normal, self._light_map(normal, fragments, light), surface, fine)
+        whole = None
+        if completed:
+            uv = interpolate(fragments, model.triangles_uv, model.uv[None])
+            whole = self.textures.show(source.texture, uv, normal.movedim(1, -1), light) * surface.mask
+        return DrivenMaps(normal, self._light_map(normal, fragments, light), whole, surface, fine)
 
     def fit(self, image: torch.Tensor, normal: torch.Tensor, fragments) -> torch.Tensor:
         """(B, 9, 3) light under which a surface that is all of one colour looks most like the skin in `image`."""
@@ -177,7 +192,7 @@ class ConditionRenderer:
         light = shade(normal.movedim(1, -1), harmonics).movedim(-1, 1)
         return linear_to_srgb(light.clamp(0, 1)) * (fragments.triangle >= 0)[:, None]
 
-    def _surface(self, source: SourceMaps, fragments, mirrored: bool) -> Surface:
+    def _surface(self, source: SourceMaps, fragments, completed: bool) -> Surface:
         model = self.model
         seen = fragments.triangle >= 0
         triangle = fragments.triangle.clamp_min(0)
@@ -191,7 +206,7 @@ class ConditionRenderer:
             mirrored=dense_correspondence(
                 fragments, model.triangles, points[:, model.mirror_vertices], depth, mirrored=True
             )
-            if mirrored
+            if completed
             else None,
             albedo=albedo * hollow,
             mask=seen[:, None].to(uv.dtype),

@@ -9,15 +9,23 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from lirec.geometry.view_synthesis import pixel_grid, warp
-from lirec.models.conditions import DrivenMaps, SourceMaps
-from lirec.models.layered_output import Adjustments, LayeredOutput, begin_small, compose, paint
+from lirec.models.conditions import DrivenMaps, SourceMaps, Surface
+from lirec.models.layered_output import (
+    Adjustments,
+    LayeredOutput,
+    begin_small,
+    compose,
+    enlarge,
+    paint,
+    softened,
+)
 from lirec.models.layers import ModulatedBlock, convolution, for_network
 
-LAYERS = ("warped", "mirrored", "background", "interior", "generated")
-"""What `output="layers"` blends: the source's pixels moved with the mesh and shifted a little, those of the face's
-other half, the source's pixels where they are (shifted to cover what the head has left), the rendered inside of mouth
-and eyes, and painted pixels."""
-RELIT = ("warped", "mirrored", "interior")  # layers that get lighter and darker; the last also warmer and cooler
+LAYERS = ("warped", "completed", "background", "interior", "generated")
+"""What `output="layers"` blends: the source's pixels moved with the mesh and shifted a little; those of the face's
+other half and, where that is hidden too, the texture that goes on from what is seen; the source's pixels where they are
+(shifted to cover what the head has left); the rendered inside of mouth and eyes; and painted pixels."""
+RELIT = ("warped", "completed", "interior")  # layers that get lighter and darker; the last also warmer and cooler
 CONDITIONS = ("full", "rendered", "no_warp", "no_light")
 
 
@@ -211,9 +219,9 @@ class DCNet(ModelMixin, ConfigMixin):
             photo = source.image.expand(count, -1, -1, -1)
             grid = surface.correspondence.grid
             motion = (grid - pixel_grid(*grid.shape[1:3], grid)).permute(0, 3, 1, 2)
-            mirrored = (warp(photo, surface.mirrored.grid) * 2 - 1) * surface.mirrored.visible
+            completed = (complete(photo, driven, surface) * 2 - 1) * surface.mask
             planes += [warp(photo, grid) * 2 - 1, surface.correspondence.visible, (motion * 3).clamp(-3, 3)]
-            planes += [mirrored, surface.mirrored.visible]
+            planes += [completed, surface.mirrored.visible]
         return torch.cat(planes, 1)
 
     @staticmethod
@@ -222,9 +230,25 @@ class DCNet(ModelMixin, ConfigMixin):
         change = Adjustments(adjustments, photo.shape[2:])
         moved = {
             "warped": warp(photo, fine.correspondence.grid + change.shift),
-            "mirrored": warp(photo, fine.mirrored.grid),
+            "completed": complete(photo, driven, fine),
         }
         return compose(change, layers, moved, photo, driven, LAYERS, RELIT)
+
+
+def complete(photo: torch.Tensor, driven: DrivenMaps, surface: Surface) -> torch.Tensor:
+    """
+    What photos do not show of a head.
+
+    Args:
+        photo: (B, 3, H, H) sRGB.
+        driven: maps with `whole`; surface: one of its two, W pixels wide.
+
+    Returns:
+        (B, 3, W, W) sRGB: the other half of the face where it is seen, and the texture elsewhere.
+    """
+    seen, size = softened(surface.mirrored.visible), surface.mask.shape[2:]
+    whole = enlarge(driven.whole, size) / enlarge(driven.surface.mask, size).clamp_min(0.1)  # its rim is not dark
+    return whole + seen * (warp(photo, surface.mirrored.grid) - whole)
 
 
 SKIN = (0.72, 0.56, 0.48)  # sRGB of the average skin, by which the "rendered" condition is shaded

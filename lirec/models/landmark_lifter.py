@@ -175,13 +175,13 @@ class LandmarkConditions(Lifting):
         super().__init__(lifter, model)
         self.renderer = ConditionRenderer(model, size)
 
-    def source(self, photo: torch.Tensor, head: LiftedHead) -> SourceMaps:
-        """Maps of photos (B, 3, H, H) sRGB with the heads in them."""
-        return self.renderer.source(photo, self.view(head))
+    def source(self, photo: torch.Tensor, head: LiftedHead, textured: bool = True) -> SourceMaps:
+        """Maps of photos (B, 3, H, H) sRGB with the heads in them; `textured` as of `ConditionRenderer.source`."""
+        return self.renderer.source(photo, self.view(head), textured)
 
-    def driven(self, source: SourceMaps, head: LiftedHead, mirrored: bool = False) -> DrivenMaps:
-        """Maps of the same people's heads elsewhere; `mirrored` as of `ConditionRenderer.driven`."""
-        return self.renderer.driven(source, self.view(head), mirrored=mirrored)
+    def driven(self, source: SourceMaps, head: LiftedHead, completed: bool = False) -> DrivenMaps:
+        """Maps of the same people's heads elsewhere; `completed` as of `ConditionRenderer.driven`."""
+        return self.renderer.driven(source, self.view(head), completed=completed)
 
 
 def seen_landmarks(model: MorphableModel, turned: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:

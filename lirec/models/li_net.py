@@ -439,7 +439,7 @@ class LINet:
 
     def turn(self, source: "LINetSource", target: LiftedHead) -> DrivenMaps:
         """Maps of the photos' heads, their expressions being their own, in the poses of target heads."""
-        return self.conditions.driven(source.maps, target.with_expression(source.head), mirrored=True)
+        return self.conditions.driven(source.maps, target.with_expression(source.head), completed=True)
 
     def rotate(
         self, source: "LINetSource", driven: DrivenMaps, landmarks: torch.Tensor, shown: torch.Tensor | None = None
@@ -464,7 +464,7 @@ class LINet:
             return None, self.generator(source.maps, driven, source.landmarks, landmarks)
         with torch.no_grad():
             rotated = self.rotate(source, self.turn(source, target), landmarks).image.float()
-        turned = self.conditions.source(rotated, target.with_expression(source.head))
+        turned = self.conditions.source(rotated, target.with_expression(source.head), textured=False)
         changed = self.conditions.driven(turned, target)
         return rotated, self.generator(source.maps, driven, source.landmarks, landmarks, turned, changed)
 

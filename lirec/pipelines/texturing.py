@@ -14,12 +14,12 @@ from lirec.geometry import (
     shade,
     vertex_normals,
 )
+from lirec.geometry.filling import spread
 from lirec.models.morphable_model import ISLANDS, SKIN_BOTTOM, MorphableModel
 
 GRAZING = 0.25  # cosine below which a surface is too slanted to be read off the photo
 DEPTH_TOLERANCE = 0.004  # metres
 OUTLINE = 7  # margin along the outline, in 384ths of the head's extent
-ENOUGH = 0.05  # share of a surrounding that must be known for its mean to stand for all of it
 
 
 def photo_texture(
@@ -89,8 +89,11 @@ def photo_texture(
     known = weight + (1 - weight) * mirrored_weight
     copied = colour * weight + mirrored * (1 - weight) * mirrored_weight
     # beyond what is known its colours go on (hair over the crown, skin to the ears), with the model's own detail
-    detail = model_colour / _spread(model_colour * known, known).clamp_min(0.05)
-    result = copied + (1 - known) * _spread(copied, known) * detail.clamp(0.6, 1.5)
+    spread_model, spread_copied = (
+        spread(values[None], known[None, None])[0] for values in (model_colour * known, copied)
+    )
+    detail = model_colour / spread_model.clamp_min(0.05)
+    result = copied + (1 - known) * spread_copied * detail.clamp(0.6, 1.5)
 
     # what lies inside is seen under the face's mean light
     mean_light = (lit * weight).sum((1, 2)) / weight.sum().clamp_min(1)
@@ -103,26 +106,6 @@ def photo_texture(
         )
         result[:, *box] = linear_to_srgb(base[:, *box]) * gain
     return (result.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-
-
-def _spread(premultiplied: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Colours (3, S, S) for all texels out of those with weight (S, S): averages of ever larger surroundings.
-
-    Beyond a small square they grow along the rows first, which are the heights of the head: hair goes on as hair,
-    skin as skin.
-    """
-    levels = [torch.cat((premultiplied, weight[None]))[None]]
-    while levels[-1].shape[2:].numel() > 1:
-        square = levels[-1].shape[2] > 28
-        pool = (2, 2) if square else (1, 2) if levels[-1].shape[3] > 1 else (2, 1)
-        levels.append(F.avg_pool2d(levels[-1], pool, ceil_mode=True))
-    colour = levels[-1][:, :3] / levels[-1][:, 3:].clamp_min(1e-6)
-    for level in levels[-2::-1]:
-        colour = F.interpolate(colour, level.shape[2:], mode="bilinear", align_corners=False)
-        share = level[:, 3:]
-        own = level[:, :3] / share.clamp_min(1e-6)
-        colour = colour + (share / ENOUGH).clamp(0, 1) * (own - colour)
-    return colour[0]
 
 
 def _unhidden(projected, triangles, place, depth, pixels: int = 384) -> torch.Tensor:

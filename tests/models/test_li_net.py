@@ -223,7 +223,7 @@ def test_rotator_begins_as_a_trained_dc_net(faces, conditions):
     net = LINet(conditions, rotator.eval())
     source = net.prepare(photo, points)
     heads = conditions.lift(target, source.head.identity)
-    driven = conditions.driven(source.maps, heads.with_expression(source.head), mirrored=True)
+    driven = conditions.driven(source.maps, heads.with_expression(source.head), completed=True)
     expected = trained(source.maps, driven).image
     torch.testing.assert_close(net.rotate(source, net.turn(source, heads), target).image, expected, atol=1e-4, rtol=0)
     with pytest.raises(ValueError, match="another size"):

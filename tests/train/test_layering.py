@@ -44,7 +44,7 @@ def output(**where: torch.Tensor) -> LayeredOutput:
 
 
 def test_every_layer_in_its_place_costs_nothing(surface):
-    places = {"warped": SEEN, "interior": MOUTH, "mirrored": SEEN_MIRRORED, "background": 1 - HEAD}
+    places = {"warped": SEEN, "interior": MOUTH, "completed": HEAD - SEEN - MOUTH, "background": 1 - HEAD}
     assert all(value == 0 for value in layer_losses(output(**places), surface).values())
 
 
@@ -53,8 +53,8 @@ def test_every_layer_in_its_place_costs_nothing(surface):
     [
         ("generated", SEEN, {"copy"}),
         ("generated", 1 - HEAD, {"copy"}),
-        ("mirrored", SEEN, {"copy", "mirror"}),
-        ("mirrored", 1 - HEAD, {"mirror"}),
+        ("completed", SEEN, {"copy"}),
+        ("completed", 1 - HEAD, {"completed"}),
         ("warped", MOUTH, {"mouth"}),
         ("interior", SEEN, {"skin"}),
     ],

@@ -1,0 +1,127 @@
+"""What all of a head looks like, of which a picture shows one side."""
+
+import torch
+import torch.nn.functional as F
+
+from lirec.geometry import Fragments, interpolate, linear_to_srgb, rasterize, shade, srgb_to_linear
+from lirec.geometry.filling import spread
+from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
+from lirec.models.morphable_model import SKIN_BOTTOM, MorphableModel
+
+GRAZING, FACING = 0.2, 0.6  # cosines below which a surface is not read off a picture, and above which it is
+HAIR_FACING = 0.35  # how much less hair must face the camera, of which little does
+OUTLINE = 5  # pixels round a head's outline, in which a picture may already show what is behind it
+BRIGHTEST = 6.0  # times the average head
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+FLATTEST, STEEPEST = 0.6, 1.4  # of the brightness under the mean light
+UNKNOWN = 1e-4  # weight of the average head
+ENOUGH = 0.01  # share of a texture that must be known for hair, or skin, to go on by itself
+
+
+class TextureReader:
+    """
+    Reads textures off pictures of heads, and shows them.
+
+    A texture says how much lighter each place is than the average head's, channel by channel, both under an even light.
+    What a picture does not show is taken from the head's other half. Beyond both, what is at the border goes on: hair
+    over the scalp, skin to ears and neck.
+
+    Args:
+        model: the morphable model.
+        size: T, width and height of the textures; they are for what no pixel tells in detail.
+    """
+
+    def __init__(self, model: MorphableModel, size: int = 64):
+        self.model, self.rows = model, round(SKIN_BOTTOM * size)
+        texels = torch.cat((model.uv * size, torch.ones_like(model.uv[:, :1])), 1)[None]
+        self.fragments = rasterize(texels, model.triangles_uv, size, size)
+        on_head = (self.fragments.triangle >= 0)[:, None]
+        on_head[:, :, self.rows :] = False
+        scalp = model.select_vertices("scalp").to(texels.dtype)[None, :, None]
+        is_hair = (interpolate(self.fragments, model.triangles, scalp) > 0.5).movedim(-1, 1)
+        self.hair, self.head = is_hair.to(texels.dtype), on_head.to(texels.dtype)
+        self.albedo = srgb_to_linear(F.interpolate(model.mean_albedo[None], (size, size), mode="area"))
+
+    def read(
+        self,
+        image: torch.Tensor,
+        mask: torch.Tensor,
+        points: torch.Tensor,
+        normals: torch.Tensor,
+        depth: torch.Tensor,
+        harmonics: torch.Tensor,
+        view: HeadView,
+    ) -> torch.Tensor:
+        """
+        Args:
+            image, mask, points, depth, harmonics, view: as of `SourceMaps`.
+            normals: (B, V, 3) of the vertices, camera frame.
+
+        Returns:
+            (B, 3, T, T), linear RGB.
+        """
+        parts = (self.fragments.triangle, self.fragments.barycentric, self.fragments.depth)
+        fragments = Fragments(*(part.expand(len(image), *part.shape[1:]).contiguous() for part in parts))
+        values = interpolate(fragments, self.model.triangles, torch.cat((points, normals), 2))
+        place, distance, normal = values[..., :2], values[..., 2], F.normalize(values[..., 3:], dim=-1)
+        grid = place * 2 - 1
+
+        rays = torch.cat((place, torch.ones_like(distance)[..., None]), -1).flatten(1, 2)
+        rays = F.normalize(rays @ view.K.inverse().transpose(1, 2), dim=-1).view_as(normal)
+        facing = -(normal * rays).sum(-1)[:, None] + HAIR_FACING * self.hair
+        inner = -F.max_pool2d(-mask, OUTLINE, 1, OUTLINE // 2)
+        hiding = F.grid_sample(depth, grid, mode="nearest", align_corners=False)
+        unhidden = distance[:, None] < hiding + DEPTH_TOLERANCE
+        known = ((facing - GRAZING) / (FACING - GRAZING)).clamp(0, 1) * unhidden * self.head
+        known = known * F.grid_sample(inner, grid, align_corners=False)  # 0 beyond the picture
+
+        colour = srgb_to_linear(F.grid_sample(image, grid, padding_mode="border", align_corners=False))
+        even = (colour / (self.albedo * shading(normal, harmonics)).clamp_min(1e-3)).clamp(0, BRIGHTEST)
+        other = torch.cat((even[:, :, : self.rows].flip(3), even[:, :, self.rows :]), 2)
+        other_known = torch.cat((known[:, :, : self.rows].flip(3), known[:, :, self.rows :]), 2)
+        copied = even * known + other * (1 - known) * other_known
+        return self._completed(copied, known + (1 - known) * other_known)
+
+    def _completed(self, copied: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Textures (B, 3, T, T), times how well they are known, with the rest filled in."""
+        filling = spread(copied + UNKNOWN, known + UNKNOWN)  # the average head where nothing is known
+        for region in (self.hair, 1 - self.hair):
+            alone = spread(copied * region, known * region)
+            trust = ((known * region).mean((1, 2, 3), keepdim=True) / ENOUGH).clamp(0, 1) * region
+            filling = filling + trust * (alone - filling)
+        return copied + (1 - known) * filling
+
+    def show(
+        self, texture: torch.Tensor, uv: torch.Tensor, normal: torch.Tensor, harmonics: torch.Tensor
+    ) -> torch.Tensor:
+        """
+        Args:
+            texture: (B, 3, T, T).
+            uv: (B, H, W, 2) what pixels see; normal: (B, H, W, 3) camera frame; harmonics: (B, 9, 3).
+
+        Returns:
+            (B, 3, H, W) sRGB.
+        """
+        lighter, albedo = (
+            F.grid_sample(values.expand(len(uv), -1, -1, -1), uv * 2 - 1, padding_mode="border", align_corners=False)
+            for values in (texture, self.albedo)
+        )
+        return linear_to_srgb((lighter * albedo * shading(normal, harmonics)).clamp(0, 1))
+
+
+def shading(normal: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:
+    """
+    How much brighter surfaces are than under an even light, without colours or bands that a light fitted to one side
+    of a head does not know of the other.
+
+    Args:
+        normal: (B, H, W, 3); harmonics: (B, 9, 3).
+
+    Returns:
+        (B, 1, H, W).
+    """
+    light = harmonics @ harmonics.new_tensor(LUMINANCE)
+    light = torch.cat((light[:, :4], torch.zeros_like(light[:, 4:])), 1)[..., None].expand(-1, -1, 3)
+    lit = shade(normal, light)[..., :1]
+    even = shade(torch.zeros_like(normal[:, :1, :1]), light)[..., :1].clamp_min(0.01)
+    return (lit / even).clamp(FLATTEST, STEEPEST).movedim(-1, 1)

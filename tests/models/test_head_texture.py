@@ -1,0 +1,108 @@
+"""What is read off one side of a head, and what it becomes on the other."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lirec.geometry import euler_to_matrix, interpolate, intrinsics, project, rasterize, vertex_normals
+from lirec.geometry.view_synthesis import HeadView, hiding_depth
+from lirec.models.head_texture import TextureReader
+
+SIZE = 96
+SKIN, HAIR, BACKGROUND = (1.4, 1.0, 0.8), (0.3, 0.25, 0.2), (0.1, 0.9, 0.2)
+EVEN = torch.zeros(1, 9, 3)
+EVEN[:, 0] = 1 / 0.2821
+
+
+@pytest.fixture(scope="module")
+def reader(morphable_model):
+    return TextureReader(morphable_model)
+
+
+def view(model, yaw: float, shift: float = 0.0) -> HeadView:
+    return HeadView(
+        model(torch.zeros(1, 80), torch.zeros(1, 51)),
+        euler_to_matrix(torch.tensor([[0.0, yaw, 0.0]])),
+        torch.tensor([[shift, 0.0, 1.0]]),
+        intrinsics(torch.tensor([3.0]), torch.tensor([0.5, 0.5])),
+    )
+
+
+def painted(reader, skin, hair):
+    """A texture with one colour of skin and one of hair."""
+    skin, hair = (torch.tensor(colour)[None, :, None, None] for colour in (skin, hair))
+    return torch.where(reader.hair > 0, hair, skin)
+
+
+class Seen:
+    """A head with a texture, as a camera sees it."""
+
+    def __init__(self, reader, view, texture, light=EVEN):
+        model = reader.model
+        self.view, self.light = view, light
+        self.points = project(view.vertices, view.rotation, view.translation, view.K)
+        self.normals = vertex_normals(view.vertices, model.triangles) @ view.rotation.transpose(1, 2)
+        scale = torch.tensor([SIZE, SIZE, 1.0])
+        fragments = rasterize(self.points * scale, model.triangles, SIZE, SIZE)
+        self.mask = (fragments.triangle >= 0)[:, None].float()
+        self.depth = hiding_depth(fragments)
+        uv = interpolate(fragments, model.triangles_uv, model.uv[None])
+        normal = F.normalize(interpolate(fragments, model.triangles, self.normals), dim=-1)
+        shown = reader.show(texture, uv, normal, light)
+        self.image = torch.where(self.mask > 0, shown, torch.tensor(BACKGROUND)[None, :, None, None])
+        # the outer head only, and no hair next to skin
+        near = F.max_pool2d(F.pad(reader.hair, (2, 2, 2, 2)), 5, 1), -F.max_pool2d(-reader.hair, 5, 1, 2)
+        plain = ((near[0] == near[1]) & (reader.head > 0)).float()
+        plain = F.grid_sample(-F.max_pool2d(-plain, 3, 1, 1), uv * 2 - 1, align_corners=False)
+        self.plain = (plain > 0.99) & (self.mask > 0)
+
+    def read(self, reader):
+        return reader.read(self.image, self.mask, self.points, self.normals, self.depth, self.light, self.view)
+
+
+def error(reader, texture, wanted, yaw):
+    """Mean difference of pictures of a texture and the wanted one, sRGB."""
+    made, true = (Seen(reader, view(reader.model, yaw), values) for values in (texture, wanted))
+    return float((made.image - true.image).abs().mean(1, keepdim=True)[true.plain].mean())
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.7, -1.4, 1.4, 3.1])
+def test_hair_and_skin_go_on_round_the_head(reader, yaw):
+    wanted = painted(reader, SKIN, HAIR)
+    texture = Seen(reader, view(reader.model, 0.0), wanted).read(reader)
+    assert error(reader, texture, wanted, yaw) < 0.25 * error(reader, torch.ones_like(wanted), wanted, yaw)
+
+
+@pytest.mark.parametrize("yaw", [0.8, -0.8])
+def test_the_other_half_is_as_the_one_that_is_seen(reader, yaw):
+    wanted = painted(reader, SKIN, HAIR)
+    rows = slice(24, 30)  # a band about the head, cheeks included
+    wanted[:, :, rows] = torch.tensor([0.4, 0.8, 1.6])[None, :, None, None]
+    texture = Seen(reader, view(reader.model, yaw), wanted).read(reader)
+    assert error(reader, texture, wanted, -yaw) < 0.05
+
+
+def test_light_is_not_part_of_the_texture(reader):
+    lamp = EVEN.clone()
+    lamp[:, 3] = 0.8  # from one side
+    wanted = painted(reader, SKIN, HAIR)
+    texture = Seen(reader, view(reader.model, 0.0), wanted, lamp).read(reader)
+    assert error(reader, texture, wanted, 0.0) < 0.03
+
+
+def test_a_head_that_is_not_in_the_picture_is_an_average_one(reader):
+    seen = Seen(reader, view(reader.model, 0.0, shift=9.0), torch.ones(1, 3, 64, 64))
+    torch.testing.assert_close(seen.read(reader), torch.ones(1, 3, 64, 64), atol=1e-3, rtol=0)
+
+
+def test_rows_of_a_batch_do_not_mix(reader):
+    wanted = ((0.3, painted(reader, SKIN, HAIR)), (-0.5, painted(reader, HAIR, SKIN)))
+    looks = [Seen(reader, view(reader.model, yaw), texture) for yaw, texture in wanted]
+
+    def both(name):
+        return torch.cat([getattr(seen, name) for seen in looks])
+
+    heads = HeadView(*(torch.cat([getattr(seen.view, name) for seen in looks]) for name in vars(looks[0].view)))
+    names = ("image", "mask", "points", "normals", "depth", "light")
+    together = reader.read(*(both(name) for name in names), heads)
+    torch.testing.assert_close(together, torch.cat([seen.read(reader) for seen in looks]), atol=1e-4, rtol=0)
