@@ -22,7 +22,7 @@ def layer_losses(output: LayeredOutput, surface: Surface) -> dict[str, torch.Ten
     hidden = surface.mask - seen
     return {
         "smooth": 0.1 * losses.total_variation(output.offsets),
-        # What is seen in the source is not to be painted, nor to be completed: in photos the other half is not the same;
+        # What is seen in the source is not to be painted, nor to be the other half, which in photos is not the same;
         # nor are hair and background, of which the photo knows more than a network that saw none.
         "copy": 0.05 * ((share["generated"] + share["completed"]) * seen).mean()
         + 0.02 * (share["generated"] * (1 - surface.mask)).mean(),

@@ -6,7 +6,7 @@ import torch
 from lirec.geometry import euler_to_matrix, intrinsics
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.conditions import ConditionRenderer
-from lirec.models.dc_net import CONDITIONS, LAYERS, DCNet
+from lirec.models.dc_net import CONDITIONS, LAYERS, DCNet, complete
 from lirec.models.weights import load_model, save_model
 
 SIZE = 32
@@ -99,6 +99,19 @@ def test_an_open_mouth_shows_what_the_source_never_saw(driven):
     surface = driven.fine
     assert surface.mouth.flatten(1).sum(1).min() > 10
     assert (surface.correspondence.visible * surface.mouth).sum() < 0.2 * surface.mouth.sum()
+
+
+@pytest.mark.parametrize("kind", ["surface", "fine"])
+def test_a_head_of_one_colour_is_completed_up_to_its_rim(kind, renderer, morphable_model):
+    colour = torch.tensor([0.75, 0.5, 0.4])[None, :, None, None]
+    photo = colour.expand(2, 3, 64, 64).contiguous()
+    driven = renderer.driven(renderer.source(photo, head(morphable_model)), head(morphable_model, (1.3, -1.3)))
+    surface = getattr(driven, kind)
+    picture = complete(photo, driven, surface)
+    outer = (surface.mask - surface.mouth - surface.eyes > 0).expand_as(picture)
+    unlike = ((picture - colour).abs() * outer).sum() / outer.sum()
+    assert picture.shape[3] == surface.mask.shape[3] and unlike < 0.1
+    assert picture[outer].quantile(0.02) > 0.15  # no rim of black
 
 
 def test_light_is_that_of_the_pictures(renderer, morphable_model):
