@@ -8,7 +8,7 @@ from lirec.geometry.filling import spread
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
 from lirec.models.morphable_model import SKIN_BOTTOM, MorphableModel
 
-GRAZING, FACING = 0.2, 0.6  # cosines below which a surface is not read off a picture, and above which it is
+GRAZING, FACING = 0.0, 0.4  # cosines below which a surface is not read off a picture, and above which it is
 HAIR_FACING = 0.35  # how much less hair must face the camera, of which little does
 OUTLINE = 5  # pixels round a head's outline, in which a picture may already show what is behind it
 BRIGHTEST = 6.0  # times the average head

@@ -97,7 +97,7 @@ class Adjustments:
         offsets, brightness, warmth = enlarge(bounded, size).split((4, bounded.shape[1] - 5, 1), 1)
         self.shift, self.stretch = (0.4 * offsets[:, :2]).movedim(1, -1), (0.6 * offsets[:, 2:]).movedim(1, -1)
         *moved, rendered = torch.exp(0.7 * brightness).split(1, 1)
-        warmth = torch.exp(0.25 * warmth)
+        warmth = torch.exp(0.08 * warmth)
         self.brightness = [*moved, rendered * torch.cat((warmth, torch.ones_like(warmth), 1 / warmth), 1)]
 
     def relight(self, pictures: dict[str, torch.Tensor], names: Sequence[str]) -> None:
