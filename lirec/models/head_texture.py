@@ -3,8 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-from lirec.geometry import Fragments, interpolate, linear_to_srgb, rasterize, shade, srgb_to_linear
+from lirec.geometry import Fragments, interpolate, linear_to_srgb, rasterize, srgb_to_linear
 from lirec.geometry.filling import spread
+from lirec.geometry.lighting import C0, C1
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
 from lirec.models.morphable_model import SKIN_BOTTOM, MorphableModel
 
@@ -120,8 +121,7 @@ def shading(normal: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, 1, H, W).
     """
-    light = harmonics @ harmonics.new_tensor(LUMINANCE)
-    light = torch.cat((light[:, :4], torch.zeros_like(light[:, 4:])), 1)[..., None].expand(-1, -1, 3)
-    lit = shade(normal, light)[..., :1]
-    even = shade(torch.zeros_like(normal[:, :1, :1]), light)[..., :1].clamp_min(0.01)
-    return (lit / even).clamp(FLATTEST, STEEPEST).movedim(-1, 1)
+    light = harmonics @ harmonics.new_tensor(LUMINANCE)  # (B, 9); see `spherical_harmonics`
+    even, slope = C0 * light[:, :1], C1 * light[:, [3, 1, 2]]
+    lit = 1 + normal.flatten(1, 2) @ (slope / even.clamp_min(0.01))[..., None]
+    return lit.clamp(FLATTEST, STEEPEST).transpose(1, 2).unflatten(2, normal.shape[1:3])
