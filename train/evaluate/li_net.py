@@ -161,7 +161,7 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
 
     RecAugNet finds the landmarks in pictures. Their error is what they are away from the true ones, its own mistakes
     included, which grow with the turn; their distance is what they are away from those it finds in the true picture,
-    as if that were 256 px wide.
+    as if that were 256 px wide. Before drawing, the landmarks that the result is to have are measured too.
     """
     reconstruction, scores = methods.pipeline.reconstruction, Scores()
     features, seconds, drawn = PictureFeatures(reconstruction.face_embedder), 0.0, 0
@@ -169,6 +169,12 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
         truth, size = batch.truth, batch.truth.shape[3]
         boxes = landmark_box(batch.wanted * size).cpu().numpy()
         own = faces_of(reconstruction, batch.photo, landmark_box(batch.source * size).cpu().numpy())
+        aimed = {FULL: methods.transformed(batch), "driver": batch.driving, UNTOUCHED: batch.source}
+        for low, high in YAWS:
+            rows = (batch.yaw >= low) & (batch.yaw < high)
+            for name, points in aimed.items():
+                away = SIZE * keypoint_distance(points, batch.wanted)
+                scores.add(f"landmarks before drawing, yaw {low}-{high}°", name, away[rows])
         # the true pictures first, since what is found in them is what the others are compared with
         pictures = {TRUTH: truth, UNTOUCHED: batch.photo.expand_as(truth)}
         for name, draw in methods.by_name.items():
@@ -202,7 +208,12 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
     )
     scores.report(report, "SSIM", paper=PAPER_SSIM)
     scores.report_distance(report, "FID", TRUTH, PAPER_FID)
-    for figure, unit in (("landmark error", "%"), ("landmark distance", "px"), ("identity cosine", "")):
+    for figure, unit in (
+        ("landmark error", "%"),
+        ("landmark distance", "px"),
+        ("landmarks before drawing", "px"),
+        ("identity cosine", ""),
+    ):
         for low, high in YAWS:
             scores.report(report, f"{figure}, yaw {low}-{high}°", unit)
     report.details["seconds a picture"] = {"result": seconds / max(drawn, 1), "threads": torch.get_num_threads()}

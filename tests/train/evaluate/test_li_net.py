@@ -56,8 +56,10 @@ def test_figures(pipeline, vanilla, drives):
     assert set(methods.by_name) == {FULL, VANILLA, WITH_T, PIX2PIX}
     report = evaluate(methods, drives)
     names = [figure.figure for figure in report.figures]
-    assert names[:2] == ["SSIM", "FID"] and "landmark error, yaw 60-90°" in names and len(names) == 11
+    assert names[:2] == ["SSIM", "FID"] and "landmark error, yaw 60-90°" in names and len(names) == 14
     assert report["landmark distance, yaw 0-30°"].others["true pictures"] == 0
+    aims = [report[name] for name in names if name.startswith("landmarks before drawing")]
+    assert all(0 < aim.others["driver"] < aim.baseline for aim in aims if aim.samples)
     similarity = report["SSIM"]
     assert similarity.samples == 6 and similarity.others["paper"] == 0.73
     # pixels that are moved are nearer to the truth than what an untrained network paints
