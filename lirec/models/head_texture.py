@@ -5,16 +5,16 @@ import torch.nn.functional as F
 
 from lirec.geometry import Fragments, interpolate, linear_to_srgb, rasterize, srgb_to_linear
 from lirec.geometry.filling import spread
-from lirec.geometry.lighting import C0, C1
+from lirec.geometry.lighting import C0, spherical_harmonics
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
 from lirec.models.morphable_model import SKIN_BOTTOM, MorphableModel
 
-GRAZING, FACING = 0.0, 0.4  # cosines below which a surface is not read off a picture, and above which it is
+GRAZING, FACING = 0.3, 0.8  # cosines below which a surface is not read off a picture, and above which it is
 HAIR_FACING = 0.35  # how much less hair must face the camera, of which little does
 OUTLINE = 5  # pixels round a head's outline, in which a picture may already show what is behind it
 BRIGHTEST = 6.0  # times the average head
 LUMINANCE = (0.2126, 0.7152, 0.0722)
-FLATTEST, STEEPEST = 0.6, 1.4  # of the brightness under the mean light
+DARK, BRIGHT = 0.3, 2.0  # limits of what light does, as a factor of an even one
 UNKNOWN = 1e-4  # weight of the average head
 ENOUGH = 0.01  # share of a texture that must be known for hair, or skin, to go on by itself
 
@@ -112,8 +112,8 @@ class TextureReader:
 
 def shading(normal: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:
     """
-    How much brighter surfaces are than under an even light, without colours or bands that a light fitted to one side
-    of a head does not know of the other.
+    How much brighter surfaces are than under an even light; the same for all channels, since a light's colours at one
+    side of a head are not known at the other.
 
     Args:
         normal: (B, H, W, 3); harmonics: (B, 9, 3).
@@ -121,7 +121,6 @@ def shading(normal: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, 1, H, W).
     """
-    light = harmonics @ harmonics.new_tensor(LUMINANCE)  # (B, 9); see `spherical_harmonics`
-    even, slope = C0 * light[:, :1], C1 * light[:, [3, 1, 2]]
-    lit = 1 + normal.flatten(1, 2) @ (slope / even.clamp_min(0.01))[..., None]
-    return lit.clamp(FLATTEST, STEEPEST).transpose(1, 2).unflatten(2, normal.shape[1:3])
+    light = harmonics @ harmonics.new_tensor(LUMINANCE)[:, None]
+    lit = spherical_harmonics(normal).flatten(1, 2) @ (light / (C0 * light[:, :1]).clamp_min(0.01))
+    return lit.clamp(DARK, BRIGHT).transpose(1, 2).unflatten(2, normal.shape[1:3])
