@@ -160,16 +160,17 @@ class ConditionRenderer:
         normals = vertex_normals(vertices, model.triangles) @ view.rotation.transpose(1, 2)
         fragments = self._rasterize(points, self.size)
         normal = F.normalize(interpolate(fragments, model.triangles, normals), dim=-1).movedim(-1, 1)
-        surface = fine = self._surface(source, fragments, completed)
+        uv = self._texture_places(fragments)
+        surface = fine = self._surface(source, fragments, uv, completed)
         if source.photo.shape[3] != self.size:
-            fine = self._surface(source, self._rasterize(points, source.photo.shape[3]), completed)
+            closer = self._rasterize(points, source.photo.shape[3])
+            fine = self._surface(source, closer, self._texture_places(closer), completed)
         if fit_to is not None:
             light = self.fit(fit_to, normal, fragments)
         elif light is None:
             light = source.harmonics
         whole = None
         if completed:
-            uv = interpolate(fragments, model.triangles_uv, model.uv[None])
             whole = self.textures.show(source.texture, uv, normal.movedim(1, -1), light) * surface.mask
         return DrivenMaps(normal, self._light_map(normal, fragments, light), whole, surface, fine)
 
@@ -192,11 +193,14 @@ class ConditionRenderer:
         light = shade(normal.movedim(1, -1), harmonics).movedim(-1, 1)
         return linear_to_srgb(light.clamp(0, 1)) * (fragments.triangle >= 0)[:, None]
 
-    def _surface(self, source: SourceMaps, fragments, completed: bool) -> Surface:
+    def _texture_places(self, fragments) -> torch.Tensor:
+        """(B, H, W, 2): the texture coordinates that pixels see."""
+        return interpolate(fragments, self.model.triangles_uv, self.model.uv[None])
+
+    def _surface(self, source: SourceMaps, fragments, uv: torch.Tensor, completed: bool) -> Surface:
         model = self.model
         seen = fragments.triangle >= 0
         triangle = fragments.triangle.clamp_min(0)
-        uv = interpolate(fragments, model.triangles_uv, model.uv[None])
         hollow = interpolate(fragments, model.triangles, model.ambient_occlusion[None, :, None]).movedim(-1, 1)
         points, depth = source.points.expand(len(uv), -1, -1), source.depth.expand(len(uv), -1, -1, -1)
         texture = self.albedo.expand(len(uv), -1, -1, -1)

@@ -7,7 +7,7 @@ from lirec.geometry import Fragments, interpolate, linear_to_srgb, rasterize, sr
 from lirec.geometry.filling import spread
 from lirec.geometry.lighting import C0, spherical_harmonics
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
-from lirec.models.morphable_model import SKIN_BOTTOM, MorphableModel
+from lirec.models.morphable_model import SKIN_BOTTOM, MorphableModel, mirrored_skin
 
 GRAZING, FACING = 0.3, 0.8  # cosines below which a surface is not read off a picture, and above which it is
 HAIR_FACING = 0.35  # how much less hair must face the camera, of which little does
@@ -33,11 +33,11 @@ class TextureReader:
     """
 
     def __init__(self, model: MorphableModel, size: int = 64):
-        self.model, self.rows = model, round(SKIN_BOTTOM * size)
+        self.model = model
         texels = torch.cat((model.uv * size, torch.ones_like(model.uv[:, :1])), 1)[None]
         self.fragments = rasterize(texels, model.triangles_uv, size, size)
         on_head = (self.fragments.triangle >= 0)[:, None]
-        on_head[:, :, self.rows :] = False
+        on_head[:, :, round(SKIN_BOTTOM * size) :] = False
         scalp = model.select_vertices("scalp").to(texels.dtype)[None, :, None]
         is_hair = (interpolate(self.fragments, model.triangles, scalp) > 0.5).movedim(-1, 1)
         self.hair, self.head = is_hair.to(texels.dtype), on_head.to(texels.dtype)
@@ -78,8 +78,7 @@ class TextureReader:
 
         colour = srgb_to_linear(F.grid_sample(image, grid, padding_mode="border", align_corners=False))
         even = (colour / (self.albedo * shading(normal, harmonics)).clamp_min(1e-3)).clamp(0, BRIGHTEST)
-        other = torch.cat((even[:, :, : self.rows].flip(3), even[:, :, self.rows :]), 2)
-        other_known = torch.cat((known[:, :, : self.rows].flip(3), known[:, :, self.rows :]), 2)
+        other, other_known = mirrored_skin(even), mirrored_skin(known)
         copied = even * known + other * (1 - known) * other_known
         return self._completed(copied, known + (1 - known) * other_known)
 

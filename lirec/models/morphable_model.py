@@ -40,6 +40,12 @@ NECK_PIVOT = (0.0, -0.10, -0.075)  # metres, face frame: about what the head tur
 EYE_LIMIT = 1.1  # radians from the pupil that an eye's island covers
 
 
+def mirrored_skin(textures: torch.Tensor) -> torch.Tensor:
+    """Textures (..., S, S) with the other half of the head's skin in place of each; islands stay."""
+    rows = round(SKIN_BOTTOM * textures.shape[-1])
+    return torch.cat((textures[..., :rows, :].flip(-1), textures[..., rows:, :]), -2)
+
+
 class MorphableModel(StaysFloat32, ModelMixin, ConfigMixin):
     r"""
     Linear face model, `v = mean + identity_basis · α + expression_basis · β` and

@@ -15,7 +15,7 @@ from lirec.geometry import (
     vertex_normals,
 )
 from lirec.geometry.filling import spread
-from lirec.models.morphable_model import ISLANDS, SKIN_BOTTOM, MorphableModel
+from lirec.models.morphable_model import ISLANDS, MorphableModel, mirrored_skin
 
 GRAZING = 0.25  # cosine below which a surface is too slanted to be read off the photo
 DEPTH_TOLERANCE = 0.004  # metres
@@ -81,11 +81,8 @@ def photo_texture(
     lit = linear_to_srgb((base * shaded).clamp(0, 1))
     model_colour = _match(lit, colour, weight).clamp_min(0.02)
 
-    rows = round(SKIN_BOTTOM * size)
-    mirrored, mirrored_weight = colour.clone(), weight.clone()
-    mirrored[:, :rows] = colour[:, :rows].flip(2)
-    mirrored_weight[:rows] = weight[:rows].flip(1)
-    mirrored = _match_sides(mirrored, model_colour, mirrored_weight)
+    mirrored_weight = mirrored_skin(weight)
+    mirrored = _match_sides(mirrored_skin(colour), model_colour, mirrored_weight)
     known = weight + (1 - weight) * mirrored_weight
     copied = colour * weight + mirrored * (1 - weight) * mirrored_weight
     # beyond what is known its colours go on (hair over the crown, skin to the ears), with the model's own detail

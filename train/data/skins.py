@@ -16,7 +16,7 @@ from skimage.measure import points_in_poly
 
 from lirec.geometry.lighting import srgb_to_linear
 from lirec.geometry.rasterizer import interpolate, rasterize
-from lirec.models.morphable_model import EYE_LIMIT, ISLANDS, SKIN_BOTTOM, MorphableModel
+from lirec.models.morphable_model import EYE_LIMIT, ISLANDS, SKIN_BOTTOM, MorphableModel, mirrored_skin
 
 HAIR_COLOURS = (  # sRGB, share
     ((22, 18, 16), 0.30),
@@ -552,8 +552,7 @@ class SkinPainter:
 
     def mirror(self, textures: torch.Tensor) -> torch.Tensor:
         """Textures (B, C, S, S) of the mirrored faces."""
-        flipped = textures.clone()
-        flipped[:, :, : self.rows] = textures[:, :, : self.rows].flip(3)
+        flipped = mirrored_skin(textures)
         boxes = {name: self._island(name)[1:3] for name in ISLANDS}
         sources = {"eye_left": "eye_right", "eye_right": "eye_left"}  # all other islands are their own
         for name, box in boxes.items():

@@ -170,11 +170,11 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
         boxes = landmark_box(batch.wanted * size).cpu().numpy()
         own = faces_of(reconstruction, batch.photo, landmark_box(batch.source * size).cpu().numpy())
         aimed = {FULL: methods.transformed(batch), "driver": batch.driving, UNTOUCHED: batch.source}
-        for low, high in YAWS:
-            rows = (batch.yaw >= low) & (batch.yaw < high)
-            for name, points in aimed.items():
-                away = SIZE * keypoint_distance(points, batch.wanted)
-                scores.add(f"landmarks before drawing, yaw {low}-{high}°", name, away[rows])
+        spans = {f"yaw {low}-{high}°": ((batch.yaw >= low) & (batch.yaw < high)).cpu() for low, high in YAWS}
+        for name, points in aimed.items():
+            away = SIZE * keypoint_distance(points, batch.wanted).cpu()
+            for span, rows in spans.items():
+                scores.add(f"landmarks before drawing, {span}", name, away[rows])
         # the true pictures first, since what is found in them is what the others are compared with
         pictures = {TRUTH: truth, UNTOUCHED: batch.photo.expand_as(truth)}
         for name, draw in methods.by_name.items():
@@ -196,11 +196,10 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
             errors = 100 * landmark_error(found, (batch.wanted * size).cpu())
             distances = keypoint_distance(found, read) * SIZE / size
             alike = torch.from_numpy((reconstruction.embed(faces) * reconstruction.embed(own)).sum(1))
-            for low, high in YAWS:
-                rows = ((batch.yaw >= low) & (batch.yaw < high)).cpu()
-                scores.add(f"landmark error, yaw {low}-{high}°", name, errors[rows])
-                scores.add(f"landmark distance, yaw {low}-{high}°", name, distances[rows])
-                scores.add(f"identity cosine, yaw {low}-{high}°", name, alike[rows])
+            for span, rows in spans.items():
+                scores.add(f"landmark error, {span}", name, errors[rows])
+                scores.add(f"landmark distance, {span}", name, distances[rows])
+                scores.add(f"identity cosine, {span}", name, alike[rows])
     report = Report(
         title=f"Reenacted rendered faces of people not trained on, {size} px; FID with {features.name}'s features",
         command="",
