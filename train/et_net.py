@@ -1,9 +1,11 @@
 """Train ETNet on pictures of known heads: `python -m train.et_net --preset cpu --cache FOLDER`."""
 
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
 
+from lirec.errors import LirecError
 from lirec.metrics import coefficient_scores
 from lirec.models.et_net import ETNet
 from lirec.models.morphable_model import MorphableModel
@@ -36,10 +38,25 @@ def prepare(batch: FaceBatch, model, generator, config, degrade_share: float) ->
     return truth
 
 
+def with_pairs(faces: Iterable[FaceBatch], pairs: Iterable[FaceBatch]) -> Iterator[FaceBatch]:
+    """Each batch of faces with one of expression pairs behind it.
+
+    Raises:
+        LirecError: the pictures have two sizes.
+    """
+    for batch, more in zip(faces, pairs, strict=False):
+        sizes = [part.image.shape[3] for part in (batch, more)]
+        if sizes[0] != sizes[1]:
+            raise LirecError(f"--pairs are {sizes[1]} px wide, the other faces {sizes[0]}: make pairs of that --size.")
+        yield FaceBatch.cat([batch, more.to(batch.image.device)])
+
+
 def build_parser():
     parser = common.parser(__doc__.splitlines()[0], "et_net")
     add = parser.add_argument
     add("--cache", help="folder of `train.data.cache`; without it faces are drawn while training")
+    add("--pairs", help="folder of `train.make_expression_pairs`, whose pictures are as large as the others")
+    add("--pairs_batch", type=int, default=64, help="pairs a step, besides the other faces")
     add("--morphable_model", default="hub/rec-aug-net/morphable_model")
     add("--start", help="weights to start from")
     add("--backbone", help="weights of a RecNet or ETNet whose ResNet to start from")
@@ -62,11 +79,13 @@ def main(arguments=None):
     average = run.average(network, "et_net")
     model, probes = model.to(run.device), probes.to(run.device)
     generator = torch.Generator(run.device).manual_seed(run.data_seed)
-    renderer = SyntheticFaces(model, 160, run.device, supersampling=1.2)
+    renderer = SyntheticFaces(model, round(1.25 * config.image_size), run.device, supersampling=1.2)
     if options.cache:
         loader = CachedFaces(options.cache, options.batch_size, run.data_seed)
     else:
         loader = RenderedBatches(renderer, options.batch_size, run.data_seed)
+    if options.pairs:
+        loader = with_pairs(loader, CachedFaces(options.pairs, options.pairs_batch, run.data_seed))
     held_out = FaceBatch.cat(
         [to_batch(renderer.sample(16, HELD_OUT_SEED + 70_000 + i, degraded=False)) for i in range(16)]
     )

@@ -58,13 +58,13 @@ class FaceProbes(nn.Module):
         generator = torch.Generator().manual_seed(0)
         face = model.select_vertices("skin", "brows", "lips", "scalp") & (model.mean_vertices[:, 2] > -0.06)
         spread = torch.where(face)[0]
-        spread = spread[torch.randperm(len(spread), generator=generator)[:count]]
+        spread = spread[torch.randperm(len(spread), generator=generator)[:count].to(spread)]
         eyes = torch.cat(
             [torch.where(model.select_vertices(name))[0][:17] for name in ("eye_left", "eye_right")]
         )  # pupils and irises, for the gaze
         jaw = model.contour_vertices.flatten()
         chosen = torch.unique(torch.cat((model.landmark_vertices, jaw, spread, eyes)))
-        weights = torch.ones(len(chosen))
+        weights = torch.ones_like(model.mean_vertices[chosen, 0])
         for vertices, weight in ((model.landmark_vertices[17:], 3.0), (eyes, 1.5)):
             weights[torch.isin(chosen, vertices)] = weight
         on_skin = model.select_vertices("skin", "lips", "brows")[chosen]
@@ -86,7 +86,7 @@ class FaceProbes(nn.Module):
 
     @staticmethod
     def _texels(model, chosen):
-        uv = torch.zeros(len(model.mean_vertices), 2)
+        uv = torch.zeros_like(model.mean_vertices[:, :2])
         uv[model.triangles.flatten()] = model.uv[model.triangles_uv.flatten()]
         return uv[chosen].unbind(1)
 
@@ -272,8 +272,7 @@ def main(arguments=None):
         take_backbone(network, options.backbone)
     network.attach(model)
     size = network.config.image_size
-    probes = FaceProbes(model.cpu()).to(run.device)
-    model.to(run.device)
+    probes = FaceProbes(model)
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     network, optimizer = run.prepare(network, optimizer)
     average = run.average(network, "rec_net")
