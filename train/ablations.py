@@ -22,7 +22,7 @@ from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet, RecNetOutput
 from lirec.models.weights import load_model
 from train import common, et_net
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches
+from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source_options
 from train.data.crops import PhotoBatch
 from train.data.synthetic import SyntheticFaces
 from train.rec_net import (
@@ -80,7 +80,7 @@ def build_parser(variant: str) -> argparse.ArgumentParser:
     parser.set_defaults(output=Path("outputs") / variant)
     add = parser.add_argument
     add("variant", choices=VARIANTS)
-    add("--cache", help="folder of `train.data.cache`; without it faces are drawn while training")
+    add_source_options(parser)
     add("--morphable_model", default="hub/rec-aug-net/morphable_model")
     add("--start", help="weights to start from")
     add("--degrade_share", type=float, default=0.8, help="share of the pictures that get blur, noise and the like")
@@ -106,7 +106,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.cache:
         loader = CachedFaces(options.cache, options.batch_size, run.data_seed)
     else:
-        loader = RenderedBatches(SyntheticFaces(model, 160, run.device, 256, 1.2), options.batch_size, run.data_seed)
+        renderer = SyntheticFaces(model, 160, run.device, supersampling=1.2)
+        loader = RenderedBatches(renderer, options.batch_size, run.data_seed, reuse=options.reuse)
     network = common.start(RecNet, options)
     network.attach(model)
     model.to(run.device)

@@ -21,7 +21,7 @@ from lirec.pipelines.reconstruction import RecAugNetPipeline
 from lirec.processing.image import load_image, to_tensor
 from train import common
 from train.data import training_set
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
+from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source_options, to_batch
 from train.data.pairs import FacePairs, head_view, rendered_pairs, true_view, video_pairs
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
 from train.layering import layer_losses
@@ -52,7 +52,7 @@ def build_parser():
     add = parser.add_argument
     add("--data", default="synthetic", choices=["synthetic", "voxceleb2"], help="pairs to train on")
     add("--root", help="folder of the videos")
-    add("--cache", help="folder of `train.data.cache --clips`; without it clips are drawn while training")
+    add_source_options(parser, " --clips")
     add("--reconstruction", default="hub/rec-aug-net", help="pipeline of the morphable model and RecNet")
     add("--start", help="weights to start from")
     add("--output_head", choices=["layers", "rgb"], help="in place of the preset's output")
@@ -156,7 +156,7 @@ def pair_loader(options, run, model, config, pipeline):
     if options.cache:
         return CachedFaces(options.cache, 2 * options.batch_size, run.data_seed, people=2)
     renderer = SyntheticFaces(model, round(config.image_size * 1.25), run.device, supersampling=1.2)
-    return RenderedBatches(renderer, 2 * options.batch_size, run.data_seed, people=2, clips=True)
+    return RenderedBatches(renderer, 2 * options.batch_size, run.data_seed, people=2, clips=True, reuse=options.reuse)
 
 
 def validation_pairs(options, model, config, pipeline, device, count: int = 16) -> dict[str, FacePairs]:

@@ -12,7 +12,7 @@ from lirec.models.morphable_model import MorphableModel
 from lirec.models.weights import load_model
 from train import common
 from train.data.augment import look_through, mirror, upright_axes
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
+from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source_options, to_batch
 from train.data.degradations import degrade
 from train.data.skins import Dice
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
@@ -54,7 +54,7 @@ def with_pairs(faces: Iterable[FaceBatch], pairs: Iterable[FaceBatch]) -> Iterat
 def build_parser():
     parser = common.parser(__doc__.splitlines()[0], "et_net")
     add = parser.add_argument
-    add("--cache", help="folder of `train.data.cache`; without it faces are drawn while training")
+    add_source_options(parser)
     add("--pairs", help="folder of `train.make_expression_pairs`, whose pictures are as large as the others")
     add("--pairs_batch", type=int, default=64, help="pairs a step, besides the other faces")
     add("--morphable_model", default="hub/rec-aug-net/morphable_model")
@@ -83,7 +83,7 @@ def main(arguments=None):
     if options.cache:
         loader = CachedFaces(options.cache, options.batch_size, run.data_seed)
     else:
-        loader = RenderedBatches(renderer, options.batch_size, run.data_seed)
+        loader = RenderedBatches(renderer, options.batch_size, run.data_seed, reuse=options.reuse)
     if options.pairs:
         loader = with_pairs(loader, CachedFaces(options.pairs, options.pairs_batch, run.data_seed))
     held_out = FaceBatch.cat(

@@ -45,7 +45,7 @@ from lirec.models.weights import load_model
 from lirec.pipelines.reconstruction import RecAugNetPipeline
 from train import common
 from train.data import training_set
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
+from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source_options, to_batch
 from train.data.clips import rotation_clips
 from train.data.landmark_motions import (
     FRESH,
@@ -311,8 +311,8 @@ class TripleData:
             self.loader = CachedFaces(options.cache, 3 * options.batch_size, run.data_seed, people=3)
         else:
             renderer = SyntheticFaces(model, round(size * 1.25), run.device, supersampling=1.2)
-            count = 3 * options.batch_size
-            self.loader = RenderedBatches(renderer, count, run.data_seed, people=3, clips="rotation")
+            drawn = {"people": 3, "clips": "rotation", "reuse": options.reuse}
+            self.loader = RenderedBatches(renderer, 3 * options.batch_size, run.data_seed, **drawn)
         renderer = SyntheticFaces(model, size, run.device, supersampling=1.25)
         clips = [to_batch(rotation_clips(renderer, 4, HELD_OUT_SEED + i, wild=0.0)) for i in range(options.shown // 4)]
         self.held_out = self.triples(FaceBatch.cat(clips), varied=False)
@@ -531,7 +531,7 @@ def build_parser(module: str) -> argparse.ArgumentParser:
     add("--noise", type=float, default=0.003, help="at most, in the landmarks given to T and L, in sides of their box")
     add("--data", default="synthetic", choices=["synthetic", "rafd", "multi-pie"], help="pictures for R and G")
     add("--root", help="folder of the photos")
-    add("--cache", help="folder of `train.data.cache --clips rotation`; without it clips are drawn while training")
+    add_source_options(parser, " --clips rotation")
     add("--shown", type=int, default=16, help="pictures that are validated with")
     add("--adversarial_from", type=float, default=0.5, help="share of the training before it is switched on")
     add("--pose", type=float, default=0.05, help="weight of R's pose loss (equation 7)")

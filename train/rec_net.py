@@ -29,7 +29,7 @@ from lirec.models.weights import find_folder, load_model, read_json
 from train import common
 from train.data import DATASETS, training_set
 from train.data.augment import CROP_SCALE, mirror, random_window
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
+from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source_options, to_batch
 from train.data.crops import photo_loader
 from train.data.degradations import degrade
 from train.data.skins import Dice
@@ -238,7 +238,7 @@ def build_parser():
     add = parser.add_argument
     add("--data", nargs="+", default=["synthetic"], choices=["synthetic", *DATASETS], help="sets to train on")
     add("--root", nargs="*", default=[], help="folder of each set of photos, in the order of --data")
-    add("--cache", help="folder of `train.data.cache`; without it faces are drawn while training")
+    add_source_options(parser)
     add("--morphable_model", default="hub/rec-aug-net/morphable_model")
     add("--embedder", help="weights of a FaceEmbedder for the identity loss on photos")
     add("--start", help="weights to start from")
@@ -290,7 +290,7 @@ def main(arguments=None):
         loader = CachedFaces(options.cache, options.batch_size, run.data_seed)
     elif rendered:
         renderer = SyntheticFaces(model, 160, run.device, supersampling=1.2)
-        loader = RenderedBatches(renderer, options.batch_size, run.data_seed)
+        loader = RenderedBatches(renderer, options.batch_size, run.data_seed, reuse=options.reuse)
     else:
         loader = photos.pop(0)
 

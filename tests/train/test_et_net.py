@@ -89,6 +89,11 @@ def test_script(renderer, tmp_path):
     assert trained.config.head_width == 24 and trained.feedback.mean.abs().sum() > 0
     onward = run(tmp_path, "--cache", str(tmp_path / "cache"), "--resume", "--steps", "3")
     assert onward.returncode == 0 and "step 3 " in onward.stdout, onward.stderr
+    wider = run(tmp_path, "--pairs", str(tmp_path / "cache"), "--resume", "--steps", "4")  # drawn faces have 40 px
+    assert wider.returncode == 1 and "--pairs are 64 px wide, the other faces 40" in wider.stderr
+    more = ("--cache", str(tmp_path / "cache"), "--pairs", str(tmp_path / "cache"), "--pairs_batch", "3")
+    joined = run(tmp_path, *more, "--resume", "--steps", "4")
+    assert joined.returncode == 0 and "step 4 " in joined.stdout, joined.stderr
 
 
 def test_a_backbone_of_another_size_is_refused(tmp_path):

@@ -61,6 +61,13 @@ def to_batch(faces: RenderedFaces) -> FaceBatch:
     return FaceBatch(image=faces.clean, **{name: getattr(faces, name) for name in TRUTH})
 
 
+def add_source_options(parser: argparse.ArgumentParser, how: str = "") -> None:
+    """The options that say where a training's rendered faces come from; `how` they are drawn into a cache."""
+    add = parser.add_argument
+    add("--cache", help=f"folder of `train.data.cache{how}`; without it faces are drawn while training")
+    add("--reuse", type=int, default=1, help="how often faces that are drawn while training are seen, on the average")
+
+
 class RenderedBatches:
     """
     Endless batches drawn where the training runs; for GPUs.
@@ -71,17 +78,57 @@ class RenderedBatches:
         seed: of the first batch; the next ones count on, below the seeds kept for evaluation.
         people: so many neighbours show one person.
         clips: as of `draw`.
+        reuse: batches that are made for each one that is drawn, where that takes longer than a step of the training:
+            out of the last `KEPT` that were drawn.
     """
 
+    KEPT = 64
+
     def __init__(
-        self, renderer: SyntheticFaces, batch_size: int, seed: int, people: int = 1, clips: bool | str = False
+        self,
+        renderer: SyntheticFaces,
+        batch_size: int,
+        seed: int,
+        people: int = 1,
+        clips: bool | str = False,
+        reuse: int = 1,
     ):
         self.renderer, self.batch_size, self.seed = renderer, batch_size, seed
-        self.people, self.clips = people, clips
+        self.people, self.clips, self.reuse = people, clips, reuse
 
     def __iter__(self) -> Iterator[FaceBatch]:
+        rng, kept = np.random.default_rng(self.seed), []
         for number in count(self.seed):
-            yield to_batch(draw(self.renderer, self.batch_size, number % HELD_OUT_SEED, self.people, self.clips))
+            drawn = to_batch(draw(self.renderer, self.batch_size, number % HELD_OUT_SEED, self.people, self.clips))
+            if self.reuse == 1:
+                yield drawn
+                continue
+            drawn.image = (drawn.image * 255).round().byte()
+            kept = [*kept[1 - self.KEPT :], drawn]
+            for _ in range(self.reuse):
+                yield self._mixed(rng, kept)
+
+    def _mixed(self, rng: np.random.Generator, kept: list[FaceBatch]) -> FaceBatch:
+        parts = []
+        for groups in group_shares(self.batch_size, self.people):
+            batch = kept[rng.integers(len(kept))]
+            rows = torch.from_numpy(random_rows(rng, len(batch), self.people, groups)).to(batch.image.device)
+            parts.append(FaceBatch(**{name: value[rows] for name, value in vars(batch).items()}))
+        batch = FaceBatch.cat(parts)
+        batch.image = batch.image.float().mul_(1 / 255)
+        return batch
+
+
+def group_shares(batch_size: int, people: int, parts: int = 8) -> list[int]:
+    """How many groups of neighbours a batch takes from each of some places."""
+    groups = batch_size // people
+    return [len(share) for share in np.array_split(np.arange(groups), min(parts, groups))]
+
+
+def random_rows(rng: np.random.Generator, pictures: int, people: int, groups: int) -> np.ndarray:
+    """Rows of `groups` groups of `people` neighbours among `pictures`."""
+    first = rng.integers(0, pictures // people, groups) * people
+    return (first[:, None] + np.arange(people)).ravel()
 
 
 def draw(
@@ -207,11 +254,9 @@ class CachedFaces:
             self._refresh()
             names = sorted(self.shards)
             parts = []
-            groups = min(8, self.batch_size // self.people)
-            for share in np.array_split(np.arange(self.batch_size // self.people), groups):
+            for groups in group_shares(self.batch_size, self.people):
                 pictures, truth = self.shards[names[self.rng.integers(len(names))]]
-                first = self.rng.integers(0, len(pictures) // self.people, len(share)) * self.people
-                rows = (first[:, None] + np.arange(self.people)).ravel()
+                rows = random_rows(self.rng, len(pictures), self.people, groups)
                 parts.append((pictures[rows], {name: values[rows] for name, values in truth.items()}))
             image = torch.from_numpy(np.concatenate([p for p, _ in parts])).permute(0, 3, 1, 2).contiguous()
             yield FaceBatch(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from lirec.errors import LirecError
 from lirec.geometry import linear_to_srgb, project, rasterize, shade
 from train.data import synthetic
-from train.data.cache import CachedFaces, write_shards
+from train.data.cache import CachedFaces, RenderedBatches, write_shards
 from train.data.degradations import degrade, jpeg
 from train.data.skins import Dice, SkinPainter
 
@@ -165,6 +166,18 @@ def test_cache_gives_what_was_drawn(renderer, tmp_path):
     pictures = [p.name for p in tmp_path.iterdir()]
     write_shards(renderer, tmp_path, 16, 8, seed=2, batch=4, per_identity=2)  # nothing is left to do
     assert sorted(pictures) == sorted(p.name for p in tmp_path.iterdir())
+
+
+def test_drawn_faces_are_seen_again_with_their_truth(renderer):
+    batches = RenderedBatches(renderer, 8, 3, people=2, reuse=3)
+    first = renderer.sample(8, 3, pictures_per_identity=2, degraded=False)
+    for batch in islice(batches, 3):
+        assert torch.equal(batch.identity[::2], batch.identity[1::2])
+        for row, number in enumerate(batch.identity_number):
+            same = (first.identity_number == number) & (first.angles == batch.angles[row]).all(1)
+            assert (first.clean[same] - batch.image[row]).abs().max() <= 0.51 / 255
+    later = next(islice(batches, 9, None))
+    assert not torch.isin(later.identity_number, first.identity_number).all()  # new ones come in
 
 
 def test_a_cache_of_other_neighbours_is_refused(renderer, tmp_path):
