@@ -158,7 +158,11 @@ def build(network: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
 
 
 def start(network: type[nn.Module], options: argparse.Namespace, settings: dict[str, Any] | None = None) -> nn.Module:
-    """The network to train: with the weights of `--start`, else `build` of the settings, the preset's if not given."""
+    """
+    The network to train: with the weights of `--start`, else `build` of the settings, the preset's if not given.
+
+    Weights that are trained on keep the statistics of their batch normalisation, as `load_model` gives them.
+    """
     if options.start:
         return load_model(network, options.start)
     return build(network, options.model if settings is None else settings)

@@ -121,7 +121,8 @@ class ConditionRenderer:
         mask, depth = (fragments.triangle >= 0)[:, None].to(image.dtype), hiding_depth(fine)
         texture = None
         if textured:
-            texture = self.textures.read(image, mask, points, normals, depth, harmonics, view)
+            skin = mask * self.fits_light[fragments.triangle.clamp_min(0)][:, None]
+            texture = self.textures.read(image, mask, skin, points, normals, depth, harmonics, view)
         return SourceMaps(
             photo=photo,
             image=image,

@@ -7,6 +7,7 @@ from lirec.geometry import Fragments, interpolate, linear_to_srgb, rasterize, sr
 from lirec.geometry.filling import spread
 from lirec.geometry.lighting import C0, spherical_harmonics
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
+from lirec.models.hair import Hair, find_hair
 from lirec.models.morphable_model import SKIN_BOTTOM, MorphableModel, mirrored_skin
 
 GRAZING, FACING = 0.3, 0.8  # cosines below which a surface is not read off a picture, and above which it is
@@ -16,6 +17,8 @@ BRIGHTEST = 6.0  # times the average head
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 DARK, BRIGHT = 0.3, 2.0  # limits of what light does, as a factor of an even one
 UNKNOWN = 1e-4  # weight of the average head
+MIDDLE = -0.065  # metres: where the head's middle is, in depth
+SIDE, NAPE = (1.0, 1.25), -0.12  # radians from the front, and metres, beyond and above which long hair covers a head
 ENOUGH = 0.01  # share of a texture that must be known for hair, or skin, to go on by itself
 
 
@@ -25,7 +28,8 @@ class TextureReader:
 
     A texture says how much lighter each place is than the average head's, channel by channel, both under an even light.
     What a picture does not show is taken from the head's other half. Beyond both, what is at the border goes on: hair
-    over the scalp, skin to ears and neck.
+    over the scalp, skin to ears and neck. Hair that is seen beside the head covers the scalp too, and where it hangs
+    beside the face, ears and neck.
 
     Args:
         model: the morphable model.
@@ -41,12 +45,17 @@ class TextureReader:
         scalp = model.select_vertices("scalp").to(texels.dtype)[None, :, None]
         is_hair = (interpolate(self.fragments, model.triangles, scalp) > 0.5).movedim(-1, 1)
         self.hair, self.head = is_hair.to(texels.dtype), on_head.to(texels.dtype)
+        x, y, z = interpolate(self.fragments, model.triangles, model.mean_vertices[None]).unbind(-1)
+        round_the_side = ((torch.atan2(x.abs(), z - MIDDLE) - SIDE[0]) / (SIDE[1] - SIDE[0])).clamp(0, 1) * (y > NAPE)
+        self.under_long_hair = round_the_side[:, None] * on_head * ~is_hair
+        self.chin, self.crown = int(model.landmark_vertices[8]), int(model.mean_vertices[:, 1].argmax())
         self.albedo = srgb_to_linear(F.interpolate(model.mean_albedo[None], (size, size), mode="area"))
 
     def read(
         self,
         image: torch.Tensor,
         mask: torch.Tensor,
+        skin: torch.Tensor,
         points: torch.Tensor,
         normals: torch.Tensor,
         depth: torch.Tensor,
@@ -56,6 +65,7 @@ class TextureReader:
         """
         Args:
             image, mask, points, depth, harmonics, view: as of `SourceMaps`.
+            skin: (B, 1, S, S) where the face's skin is seen.
             normals: (B, V, 3) of the vertices, camera frame.
 
         Returns:
@@ -78,18 +88,37 @@ class TextureReader:
 
         colour = srgb_to_linear(F.grid_sample(image, grid, padding_mode="border", align_corners=False))
         even = (colour / (self.albedo * shading(normal, harmonics)).clamp_min(1e-3)).clamp(0, BRIGHTEST)
-        other, other_known = mirrored_skin(even), mirrored_skin(known)
-        copied = even * known + other * (1 - known) * other_known
-        return self._completed(copied, known + (1 - known) * other_known)
+        hair = find_hair(image, mask, skin, points[:, [self.chin, self.crown], :2])
+        looks_like_hair = F.grid_sample(hair.likelihood, grid, align_corners=False)
+        return self._completed(even, known, hair, hair.covers(place), looks_like_hair)
 
-    def _completed(self, copied: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        """Textures (B, 3, T, T), times how well they are known, with the rest filled in."""
-        filling = spread(copied + UNKNOWN, known + UNKNOWN)  # the average head where nothing is known
-        for region in (self.hair, 1 - self.hair):
-            alone = spread(copied * region, known * region)
-            trust = ((known * region).mean((1, 2, 3), keepdim=True) / ENOUGH).clamp(0, 1) * region
+    def _completed(
+        self, even: torch.Tensor, known: torch.Tensor, hair: Hair, hanging: torch.Tensor, looks_like_hair: torch.Tensor
+    ) -> torch.Tensor:
+        """
+        Textures (B, 3, T, T) of which all is known.
+
+        Args:
+            even: (B, 3, T, T) what the picture shows; known: (B, 1, T, T) how well it does.
+            hanging, looks_like_hair: (B, 1, T, T) whether hair hangs there beside the face, and is what is shown.
+        """
+        covered = self.under_long_hair * hanging
+        other, other_known = mirrored_skin(even), (1 - known) * mirrored_skin(known) * (1 - covered)
+        copied, both = even * known + other * other_known, known + other_known
+        filling = spread(copied + UNKNOWN, both + UNKNOWN)  # the average head where nothing is known
+
+        region = self.hair + covered
+        beside = (hair.colour[..., None, None] / self.albedo.clamp_min(1e-3)).clamp(0, BRIGHTEST)
+        filling = filling + hair.trust * region * (beside - filling)
+        # Where hair can be told from all else, what goes on over the scalp is only what looks like it.
+        alike = 1 - (2 * hair.trust).clamp_max(1) * (1 - looks_like_hair)
+        like_hair = (region, known * alike, other_known * mirrored_skin(alike))
+        for here, own, others in (like_hair, (1 - region, known, other_known)):
+            seen = (own + others) * here
+            alone = spread((even * own + other * others) * here, seen)
+            trust = (seen.mean((1, 2, 3), keepdim=True) / ENOUGH).clamp(0, 1) * here
             filling = filling + trust * (alone - filling)
-        return copied + (1 - known) * filling
+        return copied + (1 - both) * filling
 
     def show(
         self, texture: torch.Tensor, uv: torch.Tensor, normal: torch.Tensor, harmonics: torch.Tensor

@@ -64,11 +64,10 @@ def test_shipped_rec_net_and_mesh_against_backbone(shipped_pipeline):
 def test_pipeline_against_backbone(shipped_pipeline):
     """A whole call looks twice, the second time at the mirror image too: three passes of RecNet, two of ETNet."""
     image = load_image(ASTRONAUT)
-    backbones = [network.backbone for network in (shipped_pipeline.rec_net, shipped_pipeline.et_net)]
-    size = shipped_pipeline.rec_net.config.image_size
-    crop = torch.rand(1, 3, size, size)
+    networks = (shipped_pipeline.rec_net, shipped_pipeline.et_net)
+    crops = [torch.rand(1, 3, *2 * (network.config.image_size,)) for network in networks]
     alone, found, given, simple = milliseconds(
-        lambda: [backbone(crop) for backbone in backbones],
+        lambda: [network.backbone(crop) for network, crop in zip(networks, crops, strict=True)],
         lambda: shipped_pipeline(image),
         lambda: shipped_pipeline(image, boxes=[BOX]),
         lambda: shipped_pipeline(image, boxes=[BOX], mirror_average=False),

@@ -48,6 +48,8 @@ class Seen:
         self.depth = hiding_depth(fragments)
         uv = interpolate(fragments, model.triangles_uv, model.uv[None])
         normal = F.normalize(interpolate(fragments, model.triangles, self.normals), dim=-1)
+        skin = model.select_triangles("skin", "lips")[fragments.triangle.clamp_min(0)][:, None]
+        self.skin = skin * self.mask
         shown = reader.show(texture, uv, normal, light)
         self.image = torch.where(self.mask > 0, shown, torch.tensor(BACKGROUND)[None, :, None, None])
         # the outer head only, and no hair next to skin
@@ -57,7 +59,9 @@ class Seen:
         self.plain = (plain > 0.99) & (self.mask > 0)
 
     def read(self, reader):
-        return reader.read(self.image, self.mask, self.points, self.normals, self.depth, self.light, self.view)
+        return reader.read(
+            self.image, self.mask, self.skin, self.points, self.normals, self.depth, self.light, self.view
+        )
 
 
 def error(reader, texture, wanted, yaw):
@@ -103,6 +107,37 @@ def test_rows_of_a_batch_do_not_mix(reader):
         return torch.cat([getattr(seen, name) for seen in looks])
 
     heads = HeadView(*(torch.cat([getattr(seen.view, name) for seen in looks]) for name in vars(looks[0].view)))
-    names = ("image", "mask", "points", "normals", "depth", "light")
+    names = ("image", "mask", "skin", "points", "normals", "depth", "light")
     together = reader.read(*(both(name) for name in names), heads)
     torch.testing.assert_close(together, torch.cat([seen.read(reader) for seen in looks]), atol=1e-4, rtol=0)
+
+
+BESIDE = (0.35, 0.2, 0.5)  # sRGB
+
+
+def side_colour(reader, texture):
+    """What a texture shows of the head's left side, where long hair hangs, (3,) sRGB."""
+    seen = Seen(reader, view(reader.model, -1.4), texture)
+    marked = torch.where(reader.under_long_hair > 0.9, 1.0, 0.0).expand(1, 3, -1, -1)
+    ears = Seen(reader, view(reader.model, -1.4), 1 + 5 * marked)
+    plain = Seen(reader, view(reader.model, -1.4), torch.ones(1, 3, 64, 64))
+    here = (ears.image - plain.image).abs().mean(1, keepdim=True) > 0.1
+    return (seen.image * here).sum((0, 2, 3)) / here.sum()
+
+
+@pytest.mark.parametrize(("reach", "covered"), [(1.0, True), (0.45, False)])
+def test_hair_that_hangs_beside_the_face_covers_the_ears(reader, reach, covered):
+    """Hair as thick as a finger round the head, down to the chin or above the eyes alone."""
+    wanted = painted(reader, SKIN, SKIN)
+    seen = Seen(reader, view(reader.model, 0.0), wanted)
+    rows = torch.arange(SIZE)[None, None, :, None]
+    head = torch.nonzero(seen.mask[0, 0].any(1)).flatten()
+    hair = F.max_pool2d(seen.mask, 17, 1, 8) - seen.mask
+    hair = hair * (rows < head[0] + reach * (head[-1] - head[0]))
+    plain = side_colour(reader, seen.read(reader))
+    seen.image = torch.where(hair > 0, torch.tensor(BESIDE)[None, :, None, None], seen.image)
+    colour, away = side_colour(reader, seen.read(reader)), torch.tensor(BESIDE)
+    if covered:
+        assert (colour - away).abs().mean() < 0.4 * (plain - away).abs().mean()
+    else:
+        assert (colour - plain).abs().mean() < 0.1 * (plain - away).abs().mean()
