@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import partial
 
 import torch
 
@@ -61,8 +60,6 @@ def build_parser():
     add("--morphable_model", default="hub/rec-aug-net/morphable_model")
     add("--start", help="weights to start from")
     add("--backbone", help="weights of a RecNet or ETNet whose ResNet to start from")
-    add("--frozen_resnet", action="store_true", help="train only what follows the ResNet, which takes less time")
-    add("--activation", type=float, default=15.0, help="weight of the paper's activated loss")
     add("--degrade_share", type=float, default=0.6, help="share of the pictures that get blur, noise and the like")
     return parser
 
@@ -76,8 +73,6 @@ def main(arguments=None):
     if options.backbone:
         take_backbone(network, options.backbone)
     network.attach(model)
-    if options.frozen_resnet:
-        network.backbone.resnet.eval().requires_grad_(False)
     config = network.config
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     network, optimizer = run.prepare(network, optimizer)
@@ -96,11 +91,9 @@ def main(arguments=None):
     )
     held_out = prepare(held_out, model, torch.Generator(run.device).manual_seed(0), config, 0.5)
 
-    losses_of = partial(head_losses, activation=options.activation)
-
     def validate():
         output = average(held_out.image)
-        for name, value in look_losses(output.heads, losses_of, held_out, probes).items():
+        for name, value in look_losses(output.heads, head_losses, held_out, probes).items():
             run.log(**{f"validation.{name}": value})
         scores = coefficient_scores(output.expression.clamp(0, 1), held_out.expression)
         run.log(**{
@@ -113,7 +106,7 @@ def main(arguments=None):
         truth = prepare(batch, model, generator, config, options.degrade_share)
         with run.autocast():
             output = network(truth.image.contiguous(memory_format=torch.channels_last))
-        terms = look_losses(output.heads, losses_of, truth, probes)
+        terms = look_losses(output.heads, head_losses, truth, probes)
         run.optimize(sum(terms.values()), optimizer)
         run.log(**terms)
 

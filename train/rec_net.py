@@ -107,10 +107,8 @@ def squared_millimetres(displacement: torch.Tensor, weights: torch.Tensor) -> to
     return 1e6 * (displacement.square().sum(-1) * weights).mean()
 
 
-def head_losses(
-    head: RecNetOutput | Head, truth: FaceBatch, probes: FaceProbes, activation: float = 15.0
-) -> dict[str, torch.Tensor]:
-    """The terms for shape, pose and camera of rendered faces, each weighted; `activation` is JR2Net's for ETNet."""
+def head_losses(head: RecNetOutput | Head, truth: FaceBatch, probes: FaceProbes) -> dict[str, torch.Tensor]:
+    """The terms for shape, pose and camera of rendered faces, each weighted."""
     weights = probes.weights
     shape, true_shape = (probes.displace(c, "identity") for c in (head.identity, truth.identity))
     move, true_move = (probes.displace(c, "expression") for c in (head.expression, truth.expression))
@@ -126,7 +124,7 @@ def head_losses(
         "identity_coefficients": 0.25 * losses.coefficient_loss(head.identity, truth.identity),
         "movement": 0.3 * squared_millimetres(move - true_move, weights),
         "expression_coefficients": 60 * losses.coefficient_loss(head.expression, truth.expression),
-        "activation": activation * losses.expression_loss(head.expression, truth.expression, floor=0.02),
+        "activation": 15 * losses.expression_loss(head.expression, truth.expression, floor=0.02),
         "rotation": 5 * losses.rotation_loss(rotation, true_rotation),
         "scale": 2 * losses.scale_loss(head.translation, head.focal, truth.translation, truth.focal),
         "focal": 0.1 * losses.focal_loss(head.focal, truth.focal),
