@@ -25,7 +25,7 @@ from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source
 from train.data.pairs import FacePairs, head_view, rendered_pairs, true_view, video_pairs
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
 from train.layering import layer_losses
-from train.perceptual import FaceReader, feature_network
+from train.perceptual import ExpressionReader, feature_network
 
 
 def drawing_losses(output, pairs: FacePairs, driven, features, reader) -> dict[str, torch.Tensor]:
@@ -39,8 +39,8 @@ def drawing_losses(output, pairs: FacePairs, driven, features, reader) -> dict[s
         "l1": ((output.image - target).abs() * weight).mean(),
         "gradient": 0.5 * losses.gradient_loss(output.image, target),
         "perceptual": 0.05 * losses.perceptual_loss(features(output.image), features(target)),
+        "expression": 0.012 * reader(output.image, target, pairs.target_view),
     }
-    terms |= reader(output.image, target, *reader.place(pairs.target_view))
     if output.weights is not None:
         terms["generated"] = 0.5 * ((output.generated - target).abs() * weight).mean()
         terms |= layer_losses(output, surface)
@@ -81,7 +81,7 @@ def main(arguments=None):
     average = run.average(network, "dc_net")
     features, name = feature_network(f"{options.reconstruction}/rec_net")
     features = features.to(run.device, memory_format=torch.channels_last)
-    reader = FaceReader(pipeline.rec_net, model).to(run.device)
+    reader = ExpressionReader(pipeline.rec_net, model).to(run.device)
     print(f"The perceptual loss compares activations of {name}.", flush=True)
     generator = torch.Generator(run.device).manual_seed(run.data_seed)
     loader = pair_loader(options, run, model, config, pipeline)

@@ -40,7 +40,6 @@ from lirec.models.li_net import (
     transformed,
 )
 from lirec.models.morphable_model import MorphableModel
-from lirec.models.rec_net import RecNet
 from lirec.models.weights import load_model
 from lirec.pipelines.reconstruction import RecAugNetPipeline
 from train import common
@@ -57,7 +56,7 @@ from train.data.landmark_motions import (
 from train.data.rotations import FaceTriples, photo_triples, rendered_triples
 from train.data.synthetic import HELD_OUT_SEED, ExpressionSampler, SyntheticFaces
 from train.layering import layer_losses
-from train.perceptual import FaceReader, feature_network
+from train.perceptual import feature_network
 
 FOLDERS = {"L": "lifter", "T": "transformer", "R": "rotator", "G": "generator"}
 """Where each module trains: presets in train/configs/li_net/, weights and logs in --output."""
@@ -290,9 +289,6 @@ class TripleData:
         options: the script's.
         run: the training.
         config: of the network that learns from them.
-
-    Attributes:
-        reader: compares what is read in faces.
     """
 
     def __init__(self, options, run: common.Run, config):
@@ -301,7 +297,6 @@ class TripleData:
         size = config.image_size
         model = load_model(MorphableModel, f"{options.reconstruction}/morphable_model").to(run.device)
         self.model, self.size = model.of_landmarks(), size
-        self.reader = FaceReader(load_model(RecNet, f"{options.reconstruction}/rec_net"), model).to(run.device)
         self.conditions = LandmarkConditions(trained_lifter(options, run.device), model, size)
         self.expressions = ExpressionSampler(model.expression_names)
         self.generator = torch.Generator(run.device).manual_seed(run.data_seed)
@@ -377,7 +372,6 @@ def train_rotator(options):
 
     def losses_of(output, driven, triples):
         terms = picture_losses(output, triples.rotated, triples.result_landmarks)
-        terms |= data.reader(output.image, triples.rotated, triples.result_landmarks, triples.angles[:, 2])
         return terms if output.weights is None else terms | layer_losses(output, driven.surface)
 
     def validate():
@@ -437,7 +431,6 @@ def train_generator(options):
 
     def losses_of(output, triples):
         terms = picture_losses(output, triples.result, triples.result_landmarks)
-        terms |= data.reader(output.image, triples.result, triples.result_landmarks, triples.angles[:, 2])
         if output.weights is not None:
             terms["smooth"] = 0.1 * losses.total_variation(output.offsets)
             terms["copy"] = 0.01 * output.weights[:, -1].mean()

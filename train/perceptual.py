@@ -1,17 +1,17 @@
-"""Networks that compare pictures: by activations (the perceptual loss), and by what is read in the faces."""
+"""Networks that compare pictures: by activations (the perceptual loss), and by the expressions read in them."""
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from lirec.errors import LirecError
-from lirec.geometry import euler_to_matrix, matrix_to_euler, project
+from lirec.geometry import matrix_to_euler, project
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.morphable_model import MorphableModel
-from lirec.models.rec_net import RecNet, RecNetOutput
+from lirec.models.rec_net import RecNet
 from lirec.models.weights import find_folder, load_model
 from train.data.augment import cut_out
-from train.rec_net import FaceProbes, crop_camera
+from train.rec_net import FaceProbes
 
 VGG19 = "timm/vgg19.tv_in1k"
 VGG19_PLAN = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, 256, "pool", 512, 512, 512, 512, "pool", 512, 512)
@@ -77,59 +77,37 @@ def feature_network(rec_net: str) -> tuple[nn.Module, str]:
     return network.eval().requires_grad_(False), name
 
 
-class FaceReader(nn.Module):
+class ExpressionReader(nn.Module):
     """What a trained RecNet reads in drawn faces against what it reads in the true ones. A gap of a pixel between lips
-    or lids, which a face's look hinges on, is next to nothing in the mean colour of a picture; so is a chin that ends a
-    little too soon."""
+    or lids, which a face's look hinges on, is next to nothing in the mean colour of a picture."""
 
     def __init__(self, rec_net: RecNet, model: MorphableModel):
         super().__init__()
         self.rec_net, self.model = rec_net.eval().requires_grad_(False), model
-        self.landmark_model, self.probes = model.of_landmarks(), FaceProbes(model)
+        self.probes = FaceProbes(model)
 
-    def forward(
-        self, drawn: torch.Tensor, true: torch.Tensor, landmarks: torch.Tensor, roll: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def forward(self, drawn: torch.Tensor, true: torch.Tensor, view: HeadView) -> torch.Tensor:
         """
-        The terms for faces in pictures (B, 3, S, S), each weighted: "expression", by what mean distance the expressions
-        move the face differently, and "landmarks", the mean distance of the landmarks.
+        Mean distance, in millimetres, by which the expressions of pictures (B, 3, S, S) move the face differently.
 
         Args:
-            landmarks: (B, 68, 2) of the true faces, in picture widths; roll: (B,) theirs, radians.
+            view: the heads in them.
         """
-        window = self._window(landmarks, roll)
+        window = self._window(view)
         with torch.no_grad():
             wanted = self._read(true, window)
-        found = self._read(drawn, window)
-        move = 1e3 * self.probes.displace(found.expression - wanted.expression, "expression")
-        away = 100 * (self._landmarks(found) - self._landmarks(wanted))
-        return {
-            "expression": 0.012 * (_length(move) * self.probes.weights).mean(),
-            "landmarks": 0.01 * _length(away).mean(),
-        }
+        move = 1e3 * self.probes.displace(self._read(drawn, window) - wanted, "expression")
+        distance = (move.square().sum(-1) + 1e-4).sqrt() - 1e-2  # smooth at 0
+        return (distance * self.probes.weights).mean()
 
-    def place(self, view: HeadView) -> tuple[torch.Tensor, torch.Tensor]:
-        """Landmarks (B, 68, 2), in picture widths, and roll (B,) of heads."""
-        angles = matrix_to_euler(view.rotation)
-        points = project(view.vertices, view.rotation, view.translation, view.K)
-        return self.model.landmarks(points, angles), angles[:, 2]
-
-    def _window(self, landmarks: torch.Tensor, roll: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _window(self, view: HeadView) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Shift, side and angle of upright windows round the landmarks, as `cut_out` takes them."""
-        low, high = landmarks.amin(1), landmarks.amax(1)
-        return (low + high) / 2 - 0.5, self.rec_net.config.crop_scale * (high - low).amax(1), roll
+        angles = matrix_to_euler(view.rotation)
+        points = self.model.landmarks(project(view.vertices, view.rotation, view.translation, view.K), angles)
+        low, high = points.amin(1), points.amax(1)
+        side = self.rec_net.config.crop_scale * (high - low).amax(1)
+        return (low + high) / 2 - 0.5, side, angles[:, 2]
 
-    def _read(self, images: torch.Tensor, window: tuple[torch.Tensor, ...]) -> RecNetOutput:
+    def _read(self, images: torch.Tensor, window: tuple[torch.Tensor, ...]) -> torch.Tensor:
         crops = cut_out(images.float(), *window, self.rec_net.config.image_size)
-        return self.rec_net(crops.contiguous(memory_format=torch.channels_last))
-
-    def _landmarks(self, seen: RecNetOutput) -> torch.Tensor:
-        """(B, 68, 2) in crop sides."""
-        vertices, rotation = self.landmark_model(seen.identity, seen.expression), euler_to_matrix(seen.angles)
-        points = project(vertices, rotation, seen.translation, crop_camera(seen.focal, 1.0))
-        return self.landmark_model.landmarks(points, seen.angles)
-
-
-def _length(vectors: torch.Tensor) -> torch.Tensor:
-    """Of vectors (..., D); smooth at 0."""
-    return (vectors.square().sum(-1) + 1e-4).sqrt() - 1e-2
+        return self.rec_net(crops.contiguous(memory_format=torch.channels_last)).expression

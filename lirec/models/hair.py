@@ -16,7 +16,7 @@ DARK = 0.02  # added to linear colours before their logarithms, by which they ar
 LEAST = 0.15  # standard deviation of these logarithms, at least
 ENOUGH = 0.001  # share of a picture that tells a colour
 TOLD = (0.25, 0.5)  # how much likelier hair must be beside the head than far from it to be told, and to be sure
-HANGING = (0.25, 0.75)  # share of what is beside the face that is hair, where it does not hang, and where it does
+HANGING = (0.2, 0.5)  # share of what is beside the face that is hair, where it does not hang, and where it does
 
 
 @dataclass
