@@ -199,7 +199,7 @@ def test_published_folders_are_small_and_safe():
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".json", ".md", ".safetensors"}
     assert all(path.stat().st_size < 15e6 for path in files)
-    assert sum(path.stat().st_size for path in files) < 52e6
+    assert sum(path.stat().st_size for path in files) < 57e6  # with all else, the repository stays under 60 MB
 
 
 @pytest.fixture(scope="module")
