@@ -80,6 +80,9 @@ class RenderedBatches:
         clips: as of `draw`.
         reuse: batches that are made for each one that is drawn, where that takes longer than a step of the training:
             out of the last `KEPT` that were drawn.
+
+    Raises:
+        LirecError: `reuse` is less than 1.
     """
 
     KEPT = 64
@@ -93,6 +96,8 @@ class RenderedBatches:
         clips: bool | str = False,
         reuse: int = 1,
     ):
+        if reuse < 1:
+            raise LirecError("--reuse must be 1 or more.")
         self.renderer, self.batch_size, self.seed = renderer, batch_size, seed
         self.people, self.clips, self.reuse = people, clips, reuse
 

@@ -178,6 +178,8 @@ def test_drawn_faces_are_seen_again_with_their_truth(renderer):
             assert (first.clean[same] - batch.image[row]).abs().max() <= 0.51 / 255
     later = next(islice(batches, 9, None))
     assert not torch.isin(later.identity_number, first.identity_number).all()  # new ones come in
+    with pytest.raises(LirecError, match="--reuse"):
+        RenderedBatches(renderer, 8, 3, reuse=0)
 
 
 def test_a_cache_of_other_neighbours_is_refused(renderer, tmp_path):
