@@ -11,6 +11,7 @@ The paper's RecNet learns from photos; here, as in `train.rec_net`, it learns fr
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet, RecNetOutput
 from lirec.models.weights import load_model
 from train import common, et_net
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source_options
+from train.data.cache import CachedFaces, FaceBatch, add_source_options, training_faces
 from train.data.crops import PhotoBatch
 from train.data.synthetic import SyntheticFaces
 from train.rec_net import (
@@ -103,11 +104,8 @@ def main(arguments: list[str] | None = None) -> None:
     run = common.Run(options)
     model = load_model(MorphableModel, options.morphable_model).eval()
     probes = FaceProbes(model).to(run.device)
-    if options.cache:
-        loader = CachedFaces(options.cache, options.batch_size, run.data_seed)
-    else:
-        renderer = SyntheticFaces(model, 160, run.device, supersampling=1.2)
-        loader = RenderedBatches(renderer, options.batch_size, run.data_seed, reuse=options.reuse)
+    renderer = partial(SyntheticFaces, model, 160, run.device, supersampling=1.2)
+    loader = training_faces(options, renderer, options.batch_size, run.data_seed)
     network = common.start(RecNet, options)
     network.attach(model)
     model.to(run.device)

@@ -4,6 +4,7 @@ Pairs of frames of one person, the first as source, the second as target: render
 (`--data voxceleb2 --root FOLDER`), whose heads a trained RecNet reconstructs.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from lirec.pipelines.reconstruction import RecAugNetPipeline
 from lirec.processing.image import load_image, to_tensor
 from train import common
 from train.data import training_set
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source_options, to_batch
+from train.data.cache import FaceBatch, add_source_options, to_batch, training_faces
 from train.data.pairs import FacePairs, head_view, rendered_pairs, true_view, video_pairs
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
 from train.layering import layer_losses
@@ -153,10 +154,8 @@ def pair_loader(options, run, model, config, pipeline):
         dataset = training_set("voxceleb2", options.root)
         where = (config.image_size, config.crop_scale, config.crop_rise)
         return video_pairs(dataset, pipeline, *where, options.batch_size, run.data_seed)
-    if options.cache:
-        return CachedFaces(options.cache, 2 * options.batch_size, run.data_seed, people=2)
-    renderer = SyntheticFaces(model, round(config.image_size * 1.25), run.device, supersampling=1.2)
-    return RenderedBatches(renderer, 2 * options.batch_size, run.data_seed, people=2, clips=True, reuse=options.reuse)
+    renderer = partial(SyntheticFaces, model, round(config.image_size * 1.25), run.device, supersampling=1.2)
+    return training_faces(options, renderer, 2 * options.batch_size, run.data_seed, people=2, clips=True)
 
 
 def validation_pairs(options, model, config, pipeline, device, count: int = 16) -> dict[str, FacePairs]:

@@ -12,7 +12,7 @@ from lirec.models.morphable_model import MorphableModel
 from lirec.models.weights import load_model
 from train import common
 from train.data.augment import look_through, mirror, upright_axes
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source_options, to_batch
+from train.data.cache import CachedFaces, FaceBatch, add_source_options, to_batch, training_faces
 from train.data.degradations import degrade
 from train.data.skins import Dice
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
@@ -80,10 +80,7 @@ def main(arguments=None):
     model, probes = model.to(run.device), probes.to(run.device)
     generator = torch.Generator(run.device).manual_seed(run.data_seed)
     renderer = SyntheticFaces(model, round(1.25 * config.image_size), run.device, supersampling=1.2)
-    if options.cache:
-        loader = CachedFaces(options.cache, options.batch_size, run.data_seed)
-    else:
-        loader = RenderedBatches(renderer, options.batch_size, run.data_seed, reuse=options.reuse)
+    loader = training_faces(options, lambda: renderer, options.batch_size, run.data_seed)
     if options.pairs:
         loader = with_pairs(loader, CachedFaces(options.pairs, options.pairs_batch, run.data_seed))
     held_out = FaceBatch.cat(

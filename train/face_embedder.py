@@ -12,7 +12,7 @@ from lirec.models.face_embedder import FaceEmbedder
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.weights import load_model
 from train import common
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, to_batch
+from train.data.cache import FaceBatch, add_source_options, to_batch, training_faces
 from train.data.skins import Dice, column
 from train.data.synthetic import HELD_OUT_SEED, SyntheticFaces
 from train.rec_net import prepare_rendered
@@ -49,9 +49,7 @@ def verification_rate(vectors: torch.Tensor) -> float:
 
 def main(arguments=None):
     parser = common.parser(__doc__.splitlines()[0], "face_embedder")
-    parser.add_argument(
-        "--cache", help="folder of `train.data.cache --per_identity 2`; without it faces are drawn"
-    )
+    add_source_options(parser, " --per_identity 2")
     parser.add_argument("--morphable_model", default="hub/rec-aug-net/morphable_model")
     options = common.parse(parser, arguments)
     run = common.Run(options)
@@ -68,10 +66,7 @@ def main(arguments=None):
     generator = torch.Generator(run.device).manual_seed(run.data_seed)
     size = options.model.get("image_size", 112)
     renderer = SyntheticFaces(model, 160, run.device, supersampling=1.2)
-    if options.cache:
-        loader = CachedFaces(options.cache, options.batch_size, run.data_seed, people=2)
-    else:
-        loader = RenderedBatches(renderer, options.batch_size, run.data_seed, people=2)
+    loader = training_faces(options, lambda: renderer, options.batch_size, run.data_seed, people=2)
     held_out = FaceBatch.cat(
         [
             to_batch(renderer.sample(8, HELD_OUT_SEED + 50_000 + i, pictures_per_identity=2, degraded=False))

@@ -44,7 +44,7 @@ from lirec.models.weights import load_model
 from lirec.pipelines.reconstruction import RecAugNetPipeline
 from train import common
 from train.data import training_set
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source_options, to_batch
+from train.data.cache import FaceBatch, add_source_options, to_batch, training_faces
 from train.data.clips import rotation_clips
 from train.data.landmark_motions import (
     FRESH,
@@ -302,12 +302,9 @@ class TripleData:
         self.generator = torch.Generator(run.device).manual_seed(run.data_seed)
         if options.data != "synthetic":
             self.loader = self._photos(options, run, config)
-        elif options.cache:
-            self.loader = CachedFaces(options.cache, 3 * options.batch_size, run.data_seed, people=3)
         else:
-            renderer = SyntheticFaces(model, round(size * 1.25), run.device, supersampling=1.2)
-            drawn = {"people": 3, "clips": "rotation", "reuse": options.reuse}
-            self.loader = RenderedBatches(renderer, 3 * options.batch_size, run.data_seed, **drawn)
+            renderer = partial(SyntheticFaces, model, round(size * 1.25), run.device, supersampling=1.2)
+            self.loader = training_faces(options, renderer, 3 * options.batch_size, run.data_seed, 3, "rotation")
         renderer = SyntheticFaces(model, size, run.device, supersampling=1.25)
         clips = [to_batch(rotation_clips(renderer, 4, HELD_OUT_SEED + i, wild=0.0)) for i in range(options.shown // 4)]
         self.held_out = self.triples(FaceBatch.cat(clips), varied=False)

@@ -5,6 +5,7 @@ self-supervised one on photos (`--data NAME --root FOLDER`; the names are those 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ from lirec.models.weights import find_folder, load_model, read_json
 from train import common
 from train.data import DATASETS, training_set
 from train.data.augment import CROP_SCALE, mirror, random_window
-from train.data.cache import CachedFaces, FaceBatch, RenderedBatches, add_source_options, to_batch
+from train.data.cache import FaceBatch, add_source_options, to_batch, training_faces
 from train.data.crops import photo_loader
 from train.data.degradations import degrade
 from train.data.skins import Dice
@@ -286,11 +287,9 @@ def main(arguments=None):
 
         embedder = load_model(FaceEmbedder, options.embedder).to(run.device).eval().requires_grad_(False)
     rendered = "synthetic" in options.data
-    if rendered and options.cache:
-        loader = CachedFaces(options.cache, options.batch_size, run.data_seed)
-    elif rendered:
-        renderer = SyntheticFaces(model, 160, run.device, supersampling=1.2)
-        loader = RenderedBatches(renderer, options.batch_size, run.data_seed, reuse=options.reuse)
+    if rendered:
+        renderer = partial(SyntheticFaces, model, 160, run.device, supersampling=1.2)
+        loader = training_faces(options, renderer, options.batch_size, run.data_seed)
     else:
         loader = photos.pop(0)
 

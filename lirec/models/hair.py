@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from lirec.geometry import srgb_to_linear
+from lirec.geometry.view_synthesis import pixel_grid
 
 NEAR, FAR, AWAY = 0.016, 0.07, 0.16  # of a picture's width round a head: hair from the first to the second, if any;
 # from the third on, background
@@ -54,9 +55,7 @@ def find_hair(image: torch.Tensor, mask: torch.Tensor, skin: torch.Tensor, axis:
         mask: (B, 1, S, S) the head's mesh; skin: (B, 1, S, S) its skin.
         axis: (B, 2, 2) chin and crown, x, y in picture widths.
     """
-    size = image.shape[3]
-    places = (torch.arange(size, device=image.device) + 0.5) / size
-    place = torch.stack(torch.meshgrid(places, places, indexing="xy"), -1)[None]
+    place = (pixel_grid(*image.shape[2:], image) + 1) / 2
     height, side = _upright(place, axis)
     beside = _grown(mask, FAR) - _grown(mask, NEAR)
     above, away = beside * (height > CROWN), (1 - _grown(mask, AWAY)) * (height > JAW)
@@ -74,10 +73,10 @@ def find_hair(image: torch.Tensor, mask: torch.Tensor, skin: torch.Tensor, axis:
     hanging = torch.cat([_mean(likelihood, low * half) for half in (side < 0, side > 0)], 1)
     return Hair(
         colour=(hair.mean[..., 0].exp() - DARK).clamp_min(0),
-        trust=(_ramp(told, TOLD) * known)[..., None, None],
+        trust=(ramp(told, TOLD) * known)[..., None, None],
         likelihood=likelihood,
         axis=axis,
-        hanging=_ramp(hanging, HANGING),
+        hanging=ramp(hanging, HANGING),
     )
 
 
@@ -124,6 +123,6 @@ def _mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return (values * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-6)
 
 
-def _ramp(values: torch.Tensor, ends: tuple[float, float]) -> torch.Tensor:
+def ramp(values: torch.Tensor, ends: tuple[float, float]) -> torch.Tensor:
     """0 up to the first end, 1 from the second on."""
     return ((values - ends[0]) / (ends[1] - ends[0])).clamp(0, 1)

@@ -7,7 +7,7 @@ from lirec.geometry import Fragments, interpolate, linear_to_srgb, rasterize, sr
 from lirec.geometry.filling import spread
 from lirec.geometry.lighting import C0, spherical_harmonics
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
-from lirec.models.hair import Hair, find_hair
+from lirec.models.hair import Hair, find_hair, ramp
 from lirec.models.morphable_model import SKIN_BOTTOM, MorphableModel, mirrored_skin
 
 GRAZING, FACING = 0.3, 0.8  # cosines below which a surface is not read off a picture, and above which it is
@@ -46,7 +46,7 @@ class TextureReader:
         is_hair = (interpolate(self.fragments, model.triangles, scalp) > 0.5).movedim(-1, 1)
         self.hair, self.head = is_hair.to(texels.dtype), on_head.to(texels.dtype)
         x, y, z = interpolate(self.fragments, model.triangles, model.mean_vertices[None]).unbind(-1)
-        round_the_side = ((torch.atan2(x.abs(), z - MIDDLE) - SIDE[0]) / (SIDE[1] - SIDE[0])).clamp(0, 1) * (y > NAPE)
+        round_the_side = ramp(torch.atan2(x.abs(), z - MIDDLE), SIDE) * (y > NAPE)
         self.under_long_hair = round_the_side[:, None] * on_head * ~is_hair
         self.chin, self.crown = int(model.landmark_vertices[8]), int(model.mean_vertices[:, 1].argmax())
         self.albedo = srgb_to_linear(F.interpolate(model.mean_albedo[None], (size, size), mode="area"))
@@ -83,7 +83,7 @@ class TextureReader:
         inner = -F.max_pool2d(-mask, OUTLINE, 1, OUTLINE // 2)
         hiding = F.grid_sample(depth, grid, mode="nearest", align_corners=False)
         unhidden = distance[:, None] < hiding + DEPTH_TOLERANCE
-        known = ((facing - GRAZING) / (FACING - GRAZING)).clamp(0, 1) * unhidden * self.head
+        known = ramp(facing, (GRAZING, FACING)) * unhidden * self.head
         known = known * F.grid_sample(inner, grid, align_corners=False)  # 0 beyond the picture
 
         colour = srgb_to_linear(F.grid_sample(image, grid, padding_mode="border", align_corners=False))

@@ -6,7 +6,7 @@ stopped, and a training may read the folder while it still grows.
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -268,6 +268,26 @@ class CachedFaces:
                 image=image.float().mul_(1 / 255),
                 **{name: torch.from_numpy(np.concatenate([t[name] for _, t in parts])) for name in TRUTH},
             )
+
+
+def training_faces(
+    options: argparse.Namespace,
+    renderer: Callable[[], SyntheticFaces],
+    batch_size: int,
+    seed: int,
+    people: int = 1,
+    clips: bool | str = False,
+) -> CachedFaces | RenderedBatches:
+    """
+    Endless batches of rendered faces, from where the options of `add_source_options` say.
+
+    Args:
+        renderer: makes what draws them, if there is no cache.
+        batch_size, seed, people, clips: as of `RenderedBatches`.
+    """
+    if options.cache:
+        return CachedFaces(options.cache, batch_size, seed, people)
+    return RenderedBatches(renderer(), batch_size, seed, people, clips, options.reuse)
 
 
 def main(arguments=None):
