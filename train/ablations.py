@@ -104,13 +104,13 @@ def main(arguments: list[str] | None = None) -> None:
     run = common.Run(options)
     model = load_model(MorphableModel, options.morphable_model).eval()
     probes = FaceProbes(model).to(run.device)
-    renderer = partial(SyntheticFaces, model, 160, run.device, supersampling=1.2)
-    loader = training_faces(options, renderer, options.batch_size, run.data_seed)
     network = common.start(RecNet, options)
     network.attach(model)
     model.to(run.device)
     detector = load_model(RecNet, options.detector).to(run.device).eval().requires_grad_(False)
     size = network.config.image_size
+    renderer = partial(SyntheticFaces, model, round(1.25 * size), run.device, supersampling=1.2)
+    loader = training_faces(options, renderer, options.batch_size, run.data_seed)
     if detector.config.image_size != size:
         raise LirecError(
             f"The --detector sees {detector.config.image_size} px and the network {size}: choose one of its size."

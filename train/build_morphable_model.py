@@ -19,7 +19,7 @@ from skimage.measure import points_in_poly
 from lirec.geometry.lighting import linear_to_srgb
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.rasterizer import rasterize
-from lirec.models.morphable_model import EYE_LIMIT, ISLANDS, REGIONS, SKIN_BOTTOM, MorphableModel
+from lirec.models.morphable_model import AXIS_Z, EYE_LIMIT, ISLANDS, REGIONS, SKIN_BOTTOM, MorphableModel
 from lirec.models.weights import save_model
 from train.data.skins import SkinPainter
 
@@ -335,7 +335,7 @@ class HeadAssembly:
 
 def cylinder_uv(points: np.ndarray) -> np.ndarray:
     """Angle and height round the head, stretched so that the face gets most of the texels."""
-    angle = np.arctan2(points[..., 0], points[..., 2] + 0.065) / np.pi
+    angle = np.arctan2(points[..., 0], points[..., 2] - AXIS_Z) / np.pi
     u = 0.5 + 0.5 * np.sign(angle) * (1 - (1 - np.abs(angle)) ** 2.4)
     v = SKIN_BOTTOM * np.interp(-points[..., 1], [-0.125, -0.06, 0.12, 0.175], [0.0, 0.13, 0.9, 1.0])
     return np.stack((u, v), -1)

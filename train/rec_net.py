@@ -288,7 +288,7 @@ def main(arguments=None):
         embedder = load_model(FaceEmbedder, options.embedder).to(run.device).eval().requires_grad_(False)
     rendered = "synthetic" in options.data
     if rendered:
-        renderer = partial(SyntheticFaces, model, 160, run.device, supersampling=1.2)
+        renderer = partial(SyntheticFaces, model, round(1.25 * size), run.device, supersampling=1.2)
         loader = training_faces(options, renderer, options.batch_size, run.data_seed)
     else:
         loader = photos.pop(0)
@@ -343,7 +343,7 @@ def block_out(images: torch.Tensor, dice: Dice, chance: float = 0.12) -> torch.T
 
 
 def validation_faces(model, device, size: int, count: int = 128):
-    renderer = SyntheticFaces(model, 160, device, supersampling=1.2)
+    renderer = SyntheticFaces(model, round(1.25 * size), device, supersampling=1.2)
     faces = [to_batch(renderer.sample(8, HELD_OUT_SEED + i, degraded=False)) for i in range(count // 8)]
     generator = torch.Generator(device).manual_seed(0)
     return prepare_rendered(FaceBatch.cat(faces), model, generator, size, 0.5)

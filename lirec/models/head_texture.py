@@ -8,7 +8,7 @@ from lirec.geometry.filling import spread
 from lirec.geometry.lighting import C0, spherical_harmonics
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
 from lirec.models.hair import Hair, find_hair, ramp
-from lirec.models.morphable_model import SKIN_BOTTOM, MorphableModel, mirrored_skin
+from lirec.models.morphable_model import AXIS_Z, SKIN_BOTTOM, MorphableModel, mirrored_skin
 
 GRAZING, FACING = 0.3, 0.8  # cosines below which a surface is not read off a picture, and above which it is
 HAIR_FACING = 0.35  # how much less hair must face the camera, of which little does
@@ -17,7 +17,6 @@ BRIGHTEST = 6.0  # times the average head
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 DARK, BRIGHT = 0.3, 2.0  # limits of what light does, as a factor of an even one
 UNKNOWN = 1e-4  # weight of the average head
-MIDDLE = -0.065  # metres: where the head's middle is, in depth
 SIDE, NAPE = (1.0, 1.25), -0.12  # radians from the front, and metres, beyond and above which long hair covers a head
 ENOUGH = 0.01  # share of a texture that must be known for hair, or skin, to go on by itself
 
@@ -46,7 +45,7 @@ class TextureReader:
         is_hair = (interpolate(self.fragments, model.triangles, scalp) > 0.5).movedim(-1, 1)
         self.hair, self.head = is_hair.to(texels.dtype), on_head.to(texels.dtype)
         x, y, z = interpolate(self.fragments, model.triangles, model.mean_vertices[None]).unbind(-1)
-        round_the_side = ramp(torch.atan2(x.abs(), z - MIDDLE), SIDE) * (y > NAPE)
+        round_the_side = ramp(torch.atan2(x.abs(), z - AXIS_Z), SIDE) * (y > NAPE)
         self.under_long_hair = round_the_side[:, None] * on_head * ~is_hair
         self.chin, self.crown = int(model.landmark_vertices[8]), int(model.mean_vertices[:, 1].argmax())
         self.albedo = srgb_to_linear(F.interpolate(model.mean_albedo[None], (size, size), mode="area"))

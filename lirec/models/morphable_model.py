@@ -28,6 +28,7 @@ REGIONS = (
 
 # The texture: the head's skin on a cylinder round it, above; what lies inside the head in islands below.
 SKIN_BOTTOM = 0.86  # v of the skin's lowest row
+AXIS_Z = -0.065  # metres, face frame: depth of the cylinder's axis, which is the head's upright one
 ISLANDS = {  # u0, v0, width, height
     "eye_left": (0.01, 0.875, 0.115, 0.115),
     "eye_right": (0.135, 0.875, 0.115, 0.115),

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from lirec.geometry.rotation import euler_to_matrix
-from lirec.models.morphable_model import NECK_PIVOT, MorphableModel
+from lirec.models.morphable_model import AXIS_Z, NECK_PIVOT, MorphableModel
 from train.data.skins import Dice, SkinPainter, Skins, column
 
 STRIP = 0.375  # height of the extra strip, as a share of the atlas
@@ -26,7 +26,6 @@ CELLS = {  # u0, u1 within the strip
     "hand": (0.96, 1.0),
 }
 SKIN, INNER, HAIR, PROP = 0, 1, 2, 3  # what a triangle belongs to
-AXIS_Z = -0.065  # the vertical axis of the head's cylinder
 HAIRLINE_KNOTS = (0.0, 0.45, 0.75, 1.0, 1.22, 1.40, 1.70, math.pi)  # radians from the front
 
 

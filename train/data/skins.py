@@ -16,7 +16,7 @@ from skimage.measure import points_in_poly
 
 from lirec.geometry.lighting import srgb_to_linear
 from lirec.geometry.rasterizer import interpolate, rasterize
-from lirec.models.morphable_model import EYE_LIMIT, ISLANDS, SKIN_BOTTOM, MorphableModel, mirrored_skin
+from lirec.models.morphable_model import AXIS_Z, EYE_LIMIT, ISLANDS, SKIN_BOTTOM, MorphableModel, mirrored_skin
 
 HAIR_COLOURS = (  # sRGB, share
     ((22, 18, 16), 0.30),
@@ -132,7 +132,7 @@ class SkinPainter:
         triangles, triangles_uv = model.triangles.cpu()[keep], model.triangles_uv.cpu()[keep]
         corners = mean[triangles].reshape(-1, 3)
         uv = model.uv.float().cpu()[triangles_uv].reshape(-1, 2) * size
-        radius = torch.hypot(corners[:, 0], corners[:, 2] + 0.065)
+        radius = torch.hypot(corners[:, 0], corners[:, 2] - AXIS_Z)
         flat = torch.arange(len(corners)).reshape(-1, 3)
         drawn = torch.cat((uv, 1 - radius[:, None]), 1)[None]
         fragments = rasterize(drawn, flat, size, size)
@@ -241,7 +241,7 @@ class SkinPainter:
             ),
         )  # fmt: skip
         # the full beard goes round to the side-burns, so it is measured in angle and height
-        angle = np.arctan2(self.position[..., 0], self.position[..., 2] + 0.065)
+        angle = np.arctan2(self.position[..., 0], self.position[..., 2] - AXIS_Z)
         height = self.position[..., 1]
         top = np.interp(
             np.abs(angle),

@@ -161,7 +161,8 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
 
     RecAugNet finds the landmarks in pictures. Their error is what they are away from the true ones, its own mistakes
     included, which grow with the turn; their distance is what they are away from those it finds in the true picture,
-    as if that were 256 px wide. Before drawing, the landmarks that the result is to have are measured too.
+    as if that were 256 px wide. Drives in which a head turns so far that a landmark leaves the picture have neither,
+    since none can be found there. Before drawing, the landmarks that the result is to have are measured too.
     """
     reconstruction, scores = methods.pipeline.reconstruction, Scores()
     features, seconds, drawn = PictureFeatures(reconstruction.face_embedder), 0.0, 0
@@ -171,6 +172,7 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
         own = faces_of(reconstruction, batch.photo, landmark_box(batch.source * size).cpu().numpy())
         aimed = {FULL: methods.transformed(batch), "driver": batch.driving, UNTOUCHED: batch.source}
         spans = {f"yaw {low}-{high}°": ((batch.yaw >= low) & (batch.yaw < high)).cpu() for low, high in YAWS}
+        inside = ((batch.wanted >= 0) & (batch.wanted <= 1)).all(2).all(1).cpu()
         for name, points in aimed.items():
             away = SIZE * keypoint_distance(points, batch.wanted).cpu()
             for span, rows in spans.items():
@@ -197,8 +199,8 @@ def evaluate(methods: Methods, drives: Iterator[Drives]) -> Report:
             distances = keypoint_distance(found, read) * SIZE / size
             alike = torch.from_numpy((reconstruction.embed(faces) * reconstruction.embed(own)).sum(1))
             for span, rows in spans.items():
-                scores.add(f"landmark error, {span}", name, errors[rows])
-                scores.add(f"landmark distance, {span}", name, distances[rows])
+                scores.add(f"landmark error, {span}", name, errors[rows & inside])
+                scores.add(f"landmark distance, {span}", name, distances[rows & inside])
                 scores.add(f"identity cosine, {span}", name, alike[rows])
     report = Report(
         title=f"Reenacted rendered faces of people not trained on, {size} px; FID with {features.name}'s features",

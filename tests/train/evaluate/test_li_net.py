@@ -1,6 +1,7 @@
 """The evaluation of LI-Net: its protocol, its figures, and the script."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -71,6 +72,18 @@ def test_figures(pipeline, vanilla, drives):
         text = table.text({"ours": {"SSIM": similarity.result, "FID": report["FID"].result}})
         assert "lirec, ours" in text and "0.73" in text
     assert UNTOUCHED not in similarity.others and report.details["seconds a picture"]["result"] > 0
+
+
+def test_landmarks_that_leave_the_picture_are_not_looked_for(pipeline, drives):
+    partly = replace(drives[0], wanted=drives[0].wanted.clone())
+    partly.wanted[0, 8, 1] = 1.02  # the chin, just below
+    report = evaluate(Methods(pipeline), [partly])
+
+    def samples(figure):
+        return sum(row.samples for row in report.figures if row.figure.startswith(figure))
+
+    assert samples("landmark error") == samples("landmark distance") == len(partly.truth) - 1
+    assert samples("landmarks before drawing") == samples("identity cosine") == len(partly.truth)
 
 
 def test_script(pipeline, vanilla, tmp_path, capsys, monkeypatch):
