@@ -11,6 +11,9 @@ from torch import nn
 from lirec.geometry.view_synthesis import pixel_grid, warp
 from lirec.models.conditions import DrivenMaps
 
+HIDDEN = 10.0
+"""How much a share is lowered of what a head hides: no network outweighs it, however unsure of all other layers."""
+
 
 @dataclass
 class LayeredOutput(BaseOutput):
@@ -69,7 +72,7 @@ def put_behind(shares: torch.Tensor, names: Sequence[str], head: torch.Tensor) -
     """
     width = 2 * (head.shape[3] // 32) + 1
     inside = 2 * F.avg_pool2d(head, width, 1, width // 2, count_include_pad=False) - 1
-    lowered = shares.new_tensor([3.0 * (name == "background") for name in names])
+    lowered = shares.new_tensor([HIDDEN * (name == "background") for name in names])
     return shares - inside.clamp_min(0) * lowered[:, None, None]
 
 

@@ -48,6 +48,14 @@ def test_the_background_is_not_seen_through_a_head():
     assert image[..., 22:42, 22:42].max() < 0.01 < 0.3 < image[head.expand_as(image) == 0].min()
 
 
+def test_a_network_that_is_sure_of_the_background_does_not_show_it_through_a_head():
+    shares = torch.tensor([-2.0, 4.0]).reshape(1, 2, 1, 1).expand(1, 2, 64, 64)
+    image, _ = blend([torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)], put_behind(
+        shares, ("warped", "background"), torch.ones(1, 1, 64, 64)
+    ))  # fmt: skip
+    assert image.max() < 0.001
+
+
 def test_a_head_at_the_rim_of_the_picture_hides_the_rim_too():
     lowered = put_behind(torch.zeros(1, 2, 64, 64), ("warped", "background"), torch.ones(1, 1, 64, 64))
-    torch.testing.assert_close(lowered[:, 1], torch.full((1, 64, 64), -3.0))
+    torch.testing.assert_close(lowered[:, 1], torch.full((1, 64, 64), -10.0))
