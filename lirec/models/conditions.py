@@ -82,6 +82,21 @@ class DrivenMaps:
     fine: Surface
 
 
+def relit(source: SourceMaps, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """
+    Light (B, 9, 3) for `ConditionRenderer.driven`: the sources' own, falling from where another does.
+
+    What differs between the two as they were reconstructed is added, in the strength and tint of the first: so what is
+    wrong about both alike cancels, and a face whose light does not change stays as it is.
+
+    Args:
+        source: maps of the photos.
+        before, after: (B, 9, 3) light that was reconstructed in the photos and in other pictures, without skin colour.
+    """
+    after = after * (before[:, :1] / after[:, :1].clamp_min(0.1))
+    return source.harmonics + (after - before) * (source.harmonics[:, :1] / before[:, :1].clamp_min(0.1))
+
+
 class ConditionRenderer:
     """
     Draws source and driven maps of a morphable model's heads.

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from lirec.geometry import matrix_to_euler, project
 from lirec.geometry.view_synthesis import HeadView
-from lirec.models.conditions import ConditionRenderer, SourceMaps
+from lirec.models.conditions import ConditionRenderer, SourceMaps, relit
 from lirec.models.dc_net import DCNet
 from lirec.models.morphable_model import MorphableModel
 from lirec.pipelines.reconstruction import Face
@@ -88,7 +88,7 @@ class Portrait:
 
         Args:
             motions: B motions of the head, in px of the photo.
-            light: "source", or "driving" for that of the motions: its directions, in the source's strength and tint.
+            light: "source", or "driving" for that of the motions, see `relit`.
 
         Returns:
             (B, S, S, 3) uint8.
@@ -96,9 +96,9 @@ class Portrait:
         maps = _repeat(self.maps, len(motions))
         harmonics = None
         if light == "driving":
-            lights = [self.motion.light if motion.light is None else motion.light for motion in motions]
-            harmonics = self._tensor(lights)
-            harmonics = harmonics / harmonics[:, :1].clamp_min(0.1) * maps.harmonics[:, :1]
+            own = self.motion.light
+            lights = [own if motion.light is None else motion.light for motion in motions]
+            harmonics = relit(maps, self._tensor([own] * len(motions)), self._tensor(lights))
         driven = self.renderer.driven(maps, self.view(motions), light=harmonics)
         image = self.dc_net(maps, driven, self.features).image
         if image.shape[3] != self.size:  # painted at the network's own size

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from lirec.geometry import euler_to_matrix, intrinsics
 from lirec.geometry.view_synthesis import HeadView
-from lirec.models.conditions import ConditionRenderer
+from lirec.models.conditions import ConditionRenderer, relit
 from lirec.models.dc_net import CONDITIONS, LAYERS, DCNet, complete
 from lirec.models.weights import load_model, save_model
 
@@ -114,6 +114,20 @@ def test_a_head_of_one_colour_is_completed_up_to_its_rim(kind, renderer, morphab
     assert picture.shape[3] == surface.mask.shape[3] and unlike < 0.1
     rim = outer & (F.max_pool2d(1 - surface.mask, 3, 1, 1) > 0)
     assert ((picture - colour).abs()[rim]).mean() < 2 * unlike
+
+
+def test_light_from_elsewhere(renderer, morphable_model):
+    """Only what differs between the two reconstructed lights is taken over: their directions, not how strong it is."""
+    maps = renderer.source(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), head(morphable_model))
+    before = torch.zeros(2, 9, 3)
+    before[:, 0], before[:, 2] = 1.5, 0.4
+    torch.testing.assert_close(relit(maps, before, before), maps.harmonics)
+    torch.testing.assert_close(relit(maps, before, 0.5 * before), maps.harmonics)
+    after = before.clone()
+    after[:, 3] = 0.6  # from the right
+    change = relit(maps, before, after) - maps.harmonics
+    torch.testing.assert_close(change[:, 3], 0.4 * maps.harmonics[:, 0])
+    assert change[:, [0, 1, 2, 4, 5, 6, 7, 8]].abs().max() < 1e-6
 
 
 def test_light_is_that_of_the_pictures(renderer, morphable_model):

@@ -49,7 +49,7 @@ MOST_FRAMES = 300
 VARIES = {"lip gap": 0.0015, "gaze": 0.04, "blink": 0.06}
 """The least standard deviation, metres or weights, of a driver that there is something to follow in."""
 VIDEOS = {".mp4", ".mov", ".webm", ".avi", ".mkv"}
-WARP = "warp alone"
+WARP, OWN_LIGHT = "warp alone", "source's light"
 NOTE = (
     "The paper's rows: VoxCeleb2, FID with Inception. Rows of lirec: rendered faces, FID with the network named above, "
     "so compare their FID with each other only."
@@ -263,10 +263,11 @@ def others(drivers: list[Face], before: list[Face]) -> list[Face]:
 
 
 def same_identity(studio: Studio, features, sources: list[Face], drivers: list[Face], scores: Scores) -> None:
-    """Drive a frame by another of the same clip, which is what should come out."""
-    image, warped = studio.drive(sources, drivers)
+    """Drive a frame by another of the same clip, its light included as in the paper: which is what should come out."""
+    image, warped = studio.drive(sources, drivers, "driving")
+    own_light, _ = studio.drive(sources, drivers)
     target, untouched = studio.pictures(drivers), studio.pictures(sources)
-    for kind, picture in (("result", image), (UNTOUCHED, untouched), (WARP, warped)):
+    for kind, picture in (("result", image), (UNTOUCHED, untouched), (WARP, warped), (OWN_LIGHT, own_light)):
         scores.add("same identity, L1", kind, (picture - target).abs().flatten(1).mean(1))
         scores.add("same identity, PSNR", kind, psnr(picture, target))
         scores.add("same identity, SSIM", kind, ssim(picture, target))
@@ -297,7 +298,7 @@ def cross_identity(studio: Studio, features, sources: list[Face], drivers: list[
 
 def real_pair(studio: Studio, source: Face, driver: Face, scores: Scores) -> None:
     """Drive a frame of a video by another. Only the face is compared: their windows, and so backgrounds, differ."""
-    image, warped = studio.drive([source], [driver])
+    image, warped = studio.drive([source], [driver], "driving")
     target, mask = studio.pictures([driver]), studio.face_mask([driver])
     wanted = studio.rotations([driver])
     for kind, picture in (("result", image), (UNTOUCHED, studio.pictures([source])), (WARP, warped)):

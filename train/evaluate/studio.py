@@ -10,7 +10,7 @@ from torch import Tensor
 from lirec import DCNetPipeline
 from lirec.geometry import matrix_to_euler, project, rasterize
 from lirec.geometry.view_synthesis import HeadView, warp
-from lirec.models.conditions import ConditionRenderer
+from lirec.models.conditions import ConditionRenderer, relit
 from lirec.pipelines.reconstruction import Face
 from lirec.pipelines.tracking import FaceTracker
 from lirec.processing.crop import Crop
@@ -58,11 +58,17 @@ class Studio:
         return next(iter(self.reconstruction(picture).faces), None)
 
     @torch.no_grad()
-    def drive(self, sources: Sequence[Face], drivers: Sequence[Face]) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, S, S) of the sources with the drivers' expressions and poses: DCNet's, and the warp's."""
+    def drive(
+        self, sources: Sequence[Face], drivers: Sequence[Face], light: str = "source"
+    ) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, S, S) of the sources with the drivers' expressions and poses: DCNet's, in the light of the
+        "source" or the "driving" one, and the warp's."""
         photo = self.pictures(sources)
         source = self.renderer.source(photo, self.view(sources, sources))
-        driven = self.renderer.driven(source, self.view(sources, drivers))
+        harmonics = None
+        if light == "driving":
+            harmonics = relit(source, *(self._stack(face.light for face in faces) for faces in (sources, drivers)))
+        driven = self.renderer.driven(source, self.view(sources, drivers), light=harmonics)
         image = self.network(source, driven).image.float().clamp(0, 1)
         if image.shape[2:] != photo.shape[2:]:
             image = F.interpolate(image, photo.shape[2:], mode="bilinear", antialias=True, align_corners=False)
