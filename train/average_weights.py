@@ -16,29 +16,13 @@ from lirec.models.face_embedder import FaceEmbedder
 from lirec.models.landmark_lifter import LandmarkLifter
 from lirec.models.li_net import ExpressionGenerator, FaceRotator, LandmarkTransformer
 from lirec.models.rec_net import RecNet
-from lirec.models.weights import find_folder, load_model, read_json, save_model
+from lirec.models.weights import load_one_of, save_model
 from train.common import command
 
-NETWORKS = {
-    network.__name__: network
-    for network in (
-        RecNet, ETNet, DCNet, FaceEmbedder, LandmarkLifter, LandmarkTransformer, FaceRotator, ExpressionGenerator
-    )
-}  # fmt: skip
-"""Networks that can be averaged, by the name that their config.json gives."""
-
-
-def load_any(source: str) -> torch.nn.Module:
-    """The network in a folder or repository, of whichever class it says.
-
-    Raises:
-        LirecError: it is not one of `NETWORKS`, or not whole.
-    """
-    folder = find_folder(source)
-    name = read_json(folder / "config.json", f"{folder} holds no network").get("_class_name")
-    if name not in NETWORKS:
-        raise LirecError(f"{folder} holds a {name}: what is averaged is one of {', '.join(NETWORKS)}.")
-    return load_model(NETWORKS[name], folder)
+NETWORKS = (
+    RecNet, ETNet, DCNet, FaceEmbedder, LandmarkLifter, LandmarkTransformer, FaceRotator, ExpressionGenerator
+)  # fmt: skip
+"""What can be averaged."""
 
 
 def settings(network: torch.nn.Module) -> dict:
@@ -75,8 +59,8 @@ def main(arguments: list[str] | None = None) -> Path:
     options = parser.parse_args(arguments)
     if not 0 <= options.share <= 1:
         raise LirecError("--share lies between 0 and 1.")
-    averaged = average(load_any(options.before), load_any(options.after), options.share)
-    return save_model(averaged, options.output)
+    before, after = (load_one_of(NETWORKS, folder) for folder in (options.before, options.after))
+    return save_model(average(before, after, options.share), options.output)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from lirec.models.et_net import ETNet
 from lirec.models.mesh_feedback import Head
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet, RecNetOutput
-from lirec.models.weights import find_folder, load_model, read_json
+from lirec.models.weights import load_model, load_one_of
 from train import common
 from train.data import DATASETS, training_set
 from train.data.augment import CROP_SCALE, mirror, random_window
@@ -223,11 +223,7 @@ def take_backbone(network: RecNet | ETNet, path: str) -> None:
     Raises:
         LirecError: it has other sizes.
     """
-    folder = find_folder(path)
-    kind = read_json(folder / "config.json", f"{folder} holds no network").get("_class_name")
-    if kind not in ("RecNet", "ETNet"):
-        raise LirecError(f"{folder} holds a {kind}: give the folder of a RecNet or an ETNet.")
-    given = load_model({"RecNet": RecNet, "ETNet": ETNet}[kind], folder).backbone.resnet
+    given = load_one_of((RecNet, ETNet), path).backbone.resnet
     try:
         network.backbone.resnet.load_state_dict(given.state_dict())
     except RuntimeError as error:

@@ -157,6 +157,16 @@ def load_model(
     return torch.nn.Module.to(model, dtype)
 
 
+def load_one_of(model_classes: Sequence[type[ModelMixin]], source: str | os.PathLike, **where) -> ModelMixin:
+    """Load a network of whichever of some classes is stored there; the rest is as of `load_model`."""
+    folder = find_folder(source, **where)
+    classes = {model_class.__name__: model_class for model_class in model_classes}
+    kind = read_json(folder / "config.json", f"{folder} holds no network").get("_class_name")
+    if kind not in classes:
+        raise LirecError(f"{folder} holds a {kind}: give the folder of a network that is one of {', '.join(classes)}.")
+    return load_model(classes[kind], folder)
+
+
 def save_model(model: ModelMixin, folder: str | os.PathLike, full_precision: Sequence[str] | None = None) -> Path:
     """Write a network to `folder` as it is published: float16, safetensors, files below 15 MB.
 
