@@ -22,7 +22,6 @@ from lirec.models.dc_net import DCNet
 from lirec.models.discriminators import LandmarkClassifier, LandmarkDiscriminator, PatchDiscriminator, PoseRegressor
 from lirec.models.face_embedder import FaceEmbedder
 from lirec.models.landmark_lifter import (
-    DISTANCE,
     LandmarkConditions,
     LandmarkLifter,
     LandmarkLifterOutput,
@@ -74,10 +73,9 @@ YAWS = ((0, 30), (30, 60), (60, 90))
 
 def noisy(points: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:
     """
-    Landmarks (B, 68, 2), box-normalised, each set with errors of another size: up to a standard deviation of `most`
-    sides of the box, and hardly any at times, since those that RecNet finds lie on a head.
+    Landmarks (B, 68, 2), about as large as 1, each set with errors of another size: up to a standard deviation of
+    `most`, and hardly any at times, since those that RecNet finds lie on a head.
     """
-    points = box_normalised(points)
     level = most * torch.rand(len(points), 1, 1, generator=generator, device=points.device)
     return points + level * torch.randn(points.shape, generator=generator, device=points.device)
 
@@ -100,20 +98,22 @@ def transformer_losses(
         noise: as of `noisy`, of what T is given.
     """
     given = partial(noisy, most=noise, generator=generator)
-    wanted, half = box_normalised(quartets.wanted), len(quartets) // 2
-    source = given(quartets.source)
+    frame, half = Frame.of(quartets.driving), len(quartets) // 2
+    true_driving, wanted = frame.enter(quartets.driving), frame.enter(quartets.wanted)
+    source = given(box_normalised(quartets.source))
     # Half of the rows a second time, with their own truth as driver: what is right already stays (equation 2).
-    driving = torch.cat((given(quartets.driving), given(quartets.wanted[:half])))
-    output, _ = transformed(transformer, lifting, torch.cat((source, source[:half])), driving)
+    driving = torch.cat((given(true_driving), given(wanted[:half])))
+    output = transformed(transformer, lifting, torch.cat((source, source[:half])), driving)
     whole = LandmarkTransformerOutput(**{name: value[: len(source)] for name, value in output.items()})
-    made, kept = output.landmarks.split((len(source), half))
-    back = transformed(transformer, lifting, given(quartets.before[:half]), made[:half])[0].landmarks  # equation 3
+    made, kept = output.laid_on(driving).split((len(source), half))
+    before = given(box_normalised(quartets.before[:half]))
+    back = transformed(transformer, lifting, before, made[:half]).laid_on(made[:half])  # equation 3
     with torch.no_grad():
         identity, _ = classifier(wanted)
     terms = {
         "l1": (made - wanted).abs().mean(),
         "reconstruction": 0.3 * (kept - wanted[:half]).abs().mean(),
-        "cycle": 0.1 * (back - box_normalised(quartets.driving)[:half]).abs().mean(),
+        "cycle": 0.1 * (back - true_driving[:half]).abs().mean(),
         "identity": 1e-3 * (classifier(made)[0] - identity).abs().mean(),
         "placement": 0.2 * (whole.placement - true_placement(quartets)).abs().mean(),
     }
@@ -126,23 +126,24 @@ def transformer_losses(
 @torch.no_grad()
 def fit_statistics(transformer: LandmarkTransformer, lifting: Lifting, quartets: LandmarkQuartets) -> None:
     """What varies in landmarks and in the shifts between people, from a sample."""
-    wanted, driving = box_normalised(quartets.wanted), box_normalised(quartets.driving)
-    output, _ = transformed(transformer, lifting, quartets.source, quartets.driving)
+    frame = Frame.of(quartets.driving)
+    wanted, driving = frame.enter(quartets.wanted), frame.enter(quartets.driving)
+    output = transformed(transformer, lifting, quartets.source, quartets.driving)
     begun = output.landmarks - output.shift
     transformer.fit_statistics(torch.cat((wanted, driving)), wanted - begun)
 
 
 def true_placement(quartets: LandmarkQuartets) -> torch.Tensor:
     """(B, 3): where the source's box goes."""
-    return Frame.of(quartets.source).placement(Frame.of(quartets.wanted))
+    return Frame.of(quartets.source).placement(Frame.of(quartets.turned))
 
 
 def judge_losses(classifier, discriminator, quartets: LandmarkQuartets, made: torch.Tensor) -> dict[str, torch.Tensor]:
     """What Cid and Dr make small: cross entropy of the labels, and equation 4."""
-    wanted = box_normalised(quartets.wanted)
-    terms = {"discriminator": adversarial(discriminator(wanted), True) + adversarial(discriminator(made), False)}
+    real, drawn = discriminator(quartets.wanted), discriminator(made)
+    terms = {"discriminator": adversarial(real, True) + adversarial(drawn, False)}
     if (quartets.label != FRESH).any():
-        terms["classifier"] = F.cross_entropy(classifier(wanted)[1], quartets.label)
+        terms["classifier"] = F.cross_entropy(classifier(quartets.wanted)[1], quartets.label)
     return terms
 
 
@@ -156,13 +157,14 @@ def transformer_figures(
     transformer: LandmarkTransformer, lifting: Lifting, quartets: LandmarkQuartets
 ) -> dict[str, float]:
     """Mean distance of T's landmarks, of the lifter's, and of the driver's own, from the true ones, in sides of the
-    box, by yaw."""
-    wanted, yaw = box_normalised(quartets.wanted), quartets.angles[:, 1].abs().rad2deg()
-    output, guide = transformed(transformer, lifting, quartets.source, quartets.driving)
+    driver's box, by yaw."""
+    frame, yaw = Frame.of(quartets.driving), quartets.angles[:, 1].abs().rad2deg()
+    output = transformed(transformer, lifting, quartets.source, quartets.driving)
+    wanted = frame.enter(quartets.wanted)
     compared = {
         "transformed": output.landmarks,
-        "lifter": box_normalised(guide),
-        "driver": box_normalised(quartets.driving),
+        "lifter": frame.enter(lifting.reshaped(quartets.source, quartets.driving)),
+        "driver": frame.enter(quartets.driving),
     }
     figures = {}
     for low, high in ((0, 90), *YAWS):
@@ -197,7 +199,7 @@ def train_transformer(options):
     def validate():
         figures = transformer_figures(average, lifting, held_out)
         run.log(**{f"validation.{name}": value for name, value in figures.items()})
-        few = transformed(average, lifting, held_out.source[:8], held_out.driving[:8])[0].landmarks
+        few = transformed(average, lifting, held_out.source[:8], held_out.driving[:8]).landmarks
         shown = (held_out.source[:8], held_out.driving[:8], few, held_out.wanted[:8])
         rows = [average.draw(box_normalised(points)) for points in shown]
         run.log_images("landmarks", torch.stack(rows, 1).flatten(0, 1), columns=8)
@@ -236,8 +238,8 @@ def lifter_losses(
 
     found = turned(told.identity, told.expression, told.angles)
     wanted = turned(heads.identity, heads.expression, heads.angles)
-    seen = seen_landmarks(model, found, told.angles)
-    placed = seen @ camera_through(seen, points)[:, :2, :2] / DISTANCE
+    seen = seen_landmarks(model, found, told.angles, told.distance)
+    placed = seen @ camera_through(seen, points, told.distance)[:, :2, :2] / told.distance[:, None, None]
     missed = placed - placed.mean(1, keepdim=True) - (points - points.mean(1, keepdim=True))
     return {
         "vertices": 0.02 * 1e6 * (found - wanted).square().sum(-1).mean(),
@@ -245,6 +247,7 @@ def lifter_losses(
         "rotation": 2 * losses.rotation_loss(euler_to_matrix(told.angles), euler_to_matrix(heads.angles)),
         "expression": 20 * losses.coefficient_loss(told.expression, heads.expression),
         "identity": 0.1 * losses.coefficient_loss(told.identity, heads.identity),
+        "nearness": 0.3 * (1 / told.distance - 1 / heads.distance).abs().mean(),
     }
 
 
@@ -270,7 +273,7 @@ def train_lifter(options):
         run.log(**{"validation.degrees": turn.rad2deg()})
 
     for heads in run.steps(batches(motions.sample_heads, options.batch_size, run.data_seed), validate):
-        points = box_normalised(noisy(heads.landmarks, options.noise, generator))
+        points = box_normalised(noisy(box_normalised(heads.landmarks), options.noise, generator))
         with run.autocast():
             told = lifter(points)
         terms = lifter_losses(told, heads, points, motions.model)

@@ -84,16 +84,15 @@ class DrivenMaps:
 
 def relit(source: SourceMaps, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """
-    Light (B, 9, 3) for `ConditionRenderer.driven`: the sources' own, falling from where another does.
+    Light (B, 9, 3) for `ConditionRenderer.driven`: the sources' own, changed from one to another.
 
-    What differs between the two as they were reconstructed is added, in the strength and tint of the first: so what is
-    wrong about both alike cancels, and a face whose light does not change stays as it is.
+    What differs between the two as they were reconstructed is added: so what is wrong about both alike cancels, and a
+    face whose light does not change stays as it is.
 
     Args:
         source: maps of the photos.
         before, after: (B, 9, 3) light that was reconstructed in the photos and in other pictures, without skin colour.
     """
-    after = after * (before[:, :1] / after[:, :1].clamp_min(0.1))
     return source.harmonics + (after - before) * (source.harmonics[:, :1] / before[:, :1].clamp_min(0.1))
 
 

@@ -63,8 +63,8 @@ class LandmarkDiscriminator(nn.Module):
         )
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
-        """Landmarks (B, 68, 2), box-normalised, to logits (B, 1), > 0 for real."""
-        return self.layers(3 * points)
+        """Landmarks (B, 68, 2) to logits (B, 1), > 0 for real."""
+        return self.layers(3 * box_normalised(points))
 
 
 class PoseRegressor(nn.Module):

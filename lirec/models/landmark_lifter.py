@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
@@ -15,7 +16,8 @@ from lirec.models.conditions import ConditionRenderer, DrivenMaps, SourceMaps
 from lirec.models.layers import ResidualPerceptron, StaysFloat32, principal_axes
 from lirec.models.morphable_model import MorphableModel
 
-DISTANCE = 1.2  # metres from the camera to the head: the perspective of a portrait, since landmarks hardly tell it
+DISTANCE = 1.2  # metres from the camera to the head: the perspective of a portrait
+MOST = 1.5  # of the logarithm of what the distance is told to differ from that by
 
 
 @dataclass
@@ -25,16 +27,18 @@ class LandmarkLifterOutput(BaseOutput):
         identity (`torch.Tensor` of shape `(B, 80)`): α, standard deviations.
         expression (`torch.Tensor` of shape `(B, 51)`): β as regressed, a little beyond [0, 1] at times.
         angles (`torch.Tensor` of shape `(B, 3)`): pitch, yaw, roll in radians.
+        distance (`torch.Tensor` of shape `(B,)`): metres from the camera, which perspective tells.
     """
 
     identity: torch.Tensor
     expression: torch.Tensor
     angles: torch.Tensor
+    distance: torch.Tensor
 
 
 class LandmarkLifter(StaysFloat32, ModelMixin, ConfigMixin):
     r"""
-    Landmarks to coefficients of the morphable model and a pose.
+    Landmarks to coefficients of the morphable model, a pose, and how near the camera was.
 
     LI-Net has no 3D, and its rotation module must paint what it cannot move. With this perceptron landmarks tell where
     the photo's pixels go when the head turns, as in JR2Net, and what comes into view.
@@ -52,7 +56,7 @@ class LandmarkLifter(StaysFloat32, ModelMixin, ConfigMixin):
         super().__init__()
         blocks = (ResidualPerceptron(width) for _ in range(depth))
         self.encoder = nn.Sequential(nn.Linear(68 * 2, width), *blocks, nn.LayerNorm(width))
-        self.counts = (identity_count, expression_count, 3)
+        self.counts = (identity_count, expression_count, 3, 1)
         self.head = nn.Linear(width, sum(self.counts))
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
@@ -71,8 +75,8 @@ class LandmarkLifter(StaysFloat32, ModelMixin, ConfigMixin):
             landmarks (`torch.Tensor` of shape `(B, 68, 2)`): in any unit.
         """
         points = (box_normalised(landmarks).flatten(1) - self.middle) @ self.whitening
-        parts = self.head(self.encoder(points.to(self.dtype))).float().split(self.counts, 1)
-        return LandmarkLifterOutput(*parts)
+        *parts, farther = self.head(self.encoder(points.to(self.dtype))).float().split(self.counts, 1)
+        return LandmarkLifterOutput(*parts, DISTANCE * farther[:, 0].clamp(-MOST, MOST).exp())
 
 
 @dataclass
@@ -82,12 +86,13 @@ class LiftedHead:
 
     Args:
         identity: (B, 80); expression: (B, 51) in [0, 1]; rotation: (B, 3, 3).
-        K: (B, 3, 3) intrinsics of a picture 1 unit wide and high, `DISTANCE` before which the head is.
+        distance: (B,) metres from the camera; K: (B, 3, 3) its intrinsics, for a picture 1 unit wide and high.
     """
 
     identity: torch.Tensor
     expression: torch.Tensor
     rotation: torch.Tensor
+    distance: torch.Tensor
     K: torch.Tensor
 
     def with_expression(self, other: "LiftedHead") -> "LiftedHead":
@@ -97,6 +102,13 @@ class LiftedHead:
     def with_identity(self, identity: torch.Tensor) -> "LiftedHead":
         """The same heads with other shapes, (1 or B, 80)."""
         return replace(self, identity=identity.expand(len(self.rotation), -1))
+
+    def seen_from(self, distance: torch.Tensor) -> "LiftedHead":
+        """The same heads as large as they are, but in the perspective of other distances, (1 or B,) metres."""
+        distance = distance.expand(len(self.rotation))
+        K = self.K.clone()
+        K[:, :2, :2] *= (distance / self.distance)[:, None, None]
+        return replace(self, distance=distance, K=K)
 
 
 class Lifting:
@@ -124,8 +136,9 @@ class Lifting:
         identity = told.identity if identity is None else identity.expand(len(landmarks), -1)
         expression, rotation = told.expression.clamp(0, 1), euler_to_matrix(told.angles)
         turned = self.model(identity, expression) @ rotation.transpose(1, 2)
-        seen = seen_landmarks(self.model, turned, told.angles)
-        return LiftedHead(identity, expression, rotation, camera_through(seen, landmarks))
+        seen = seen_landmarks(self.model, turned, told.angles, told.distance)
+        camera = camera_through(seen, landmarks, told.distance)
+        return LiftedHead(identity, expression, rotation, told.distance, camera)
 
     @torch.no_grad()
     @torch.autocast("cuda", enabled=False)
@@ -151,13 +164,28 @@ class Lifting:
     @torch.no_grad()
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
+    def in_perspective(self, landmarks: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        """
+        Landmarks of the source's head as they would be if its camera were as near as that of the source's picture.
+
+        Args:
+            landmarks: (B, 68, 2) of the source's head, before any camera.
+            source: (B, 68, 2) in any unit.
+        """
+        told = self.lifter(source)
+        head = self.lift(landmarks, told.identity)
+        return landmarks + self.landmarks(head.seen_from(told.distance)) - self.landmarks(head)
+
+    @torch.no_grad()
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
     def view(self, head: LiftedHead) -> HeadView:
         """The heads before their cameras."""
         count = len(head.rotation)
         return HeadView(
             vertices=self.model(head.identity.expand(count, -1), head.expression),
             rotation=head.rotation,
-            translation=head.rotation.new_tensor([0.0, 0.0, DISTANCE]).expand(count, 3),
+            translation=F.pad(head.distance[:, None], (2, 0)),
             K=head.K,
         )
 
@@ -184,27 +212,31 @@ class LandmarkConditions(Lifting):
         return self.renderer.driven(source, self.view(head), completed=completed)
 
 
-def seen_landmarks(model: MorphableModel, turned: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """Landmarks (B, 68, 2) in metres, in the plane of the head's origin, of turned vertices (B, V, 3) at `DISTANCE`."""
-    return model.landmarks(turned[..., :2] / (1 + turned[..., 2:] / DISTANCE), angles)
+def seen_landmarks(
+    model: MorphableModel, turned: torch.Tensor, angles: torch.Tensor, distance: torch.Tensor
+) -> torch.Tensor:
+    """Landmarks (B, 68, 2) in metres, in the plane of the heads' origins, of turned vertices (B, V, 3) at distances
+    (B,)."""
+    return model.landmarks(turned[..., :2] / (1 + turned[..., 2:] / distance[:, None, None]), angles)
 
 
-def camera_through(seen: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+def camera_through(seen: torch.Tensor, landmarks: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
     """
     The camera that puts points where landmarks are, as nearly as it can: a scale and a shift, by least squares.
 
     Args:
         seen: (B, 68, 2) metres, in the plane of the head's origin.
         landmarks: (B, 68, 2) in picture widths.
+        distance: (B,) metres to the heads.
 
     Returns:
-        (B, 3, 3) intrinsics for heads at `DISTANCE`.
+        (B, 3, 3) intrinsics.
     """
     middle, place = seen.mean(1), landmarks.mean(1)
     spread = seen - middle[:, None]
     scale = (spread * (landmarks - place[:, None])).sum((1, 2)) / spread.square().sum((1, 2)).clamp_min(1e-9)
     K = torch.zeros(len(seen), 3, 3, device=seen.device, dtype=seen.dtype)
-    K[:, 0, 0] = K[:, 1, 1] = scale.clamp_min(1e-3) * DISTANCE
+    K[:, 0, 0] = K[:, 1, 1] = scale.clamp_min(1e-3) * distance
     K[:, :2, 2] = place - scale[:, None] * middle
     K[:, 2, 2] = 1
     return K

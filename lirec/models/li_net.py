@@ -30,8 +30,8 @@ DRAWN_CHANNELS = 6  # of images of two sets of landmarks
 class LandmarkTransformerOutput(BaseOutput):
     """
     Args:
-        landmarks (`torch.Tensor` of shape `(B, 68, 2)`): L̂, the source's landmarks with the driver's motion,
-            in the frame of their own box: its middle at 0, its longer side 1.
+        landmarks (`torch.Tensor` of shape `(B, 68, 2)`): L̂, the source's landmarks with the driver's motion, where
+            the driver's camera would see them, in the frame of the driver's box: its middle at 0, its longer side 1.
         shift (`torch.Tensor` of shape `(B, 68, 2)`): what was added to the driver's, or to the guide.
         placement (`torch.Tensor` of shape `(B, 3)`): where their box is as seen from the source's, for a head that
             turns about its neck; see `Frame.moved`.
@@ -43,17 +43,12 @@ class LandmarkTransformerOutput(BaseOutput):
 
     def placed(self, source: torch.Tensor) -> torch.Tensor:
         """The landmarks (B, 68, 2) in the picture of the source's landmarks (B, 68, 2), in its unit."""
-        return Frame.of(source).moved(self.placement).leave(self.landmarks)
+        return Frame.of(source).moved(self.placement).leave(box_normalised(self.landmarks))
 
-    def laid_on(self, others: torch.Tensor) -> torch.Tensor:
-        """
-        The landmarks (B, 68, 2) where others (B, 68, 2) in the same poses are, in their unit, for faces that all have
-        one frame, as the paper's: with the same middle and spread, which say more of where a head is than a box's
-        corners do.
-        """
-        middle, own = others.mean(1, keepdim=True), self.landmarks.mean(1, keepdim=True)
-        spread = ((others - middle).square().sum((1, 2)) / (self.landmarks - own).square().sum((1, 2))).sqrt()
-        return (self.landmarks - own) * spread[:, None, None] + middle
+    def laid_on(self, driving: torch.Tensor) -> torch.Tensor:
+        """The landmarks (B, 68, 2) in the picture of the driver's (B, 68, 2), in its unit: for faces that all have one
+        camera, as the paper's."""
+        return Frame.of(driving).leave(self.landmarks)
 
 
 class LandmarkTransformer(ModelMixin, ConfigMixin):
@@ -62,10 +57,10 @@ class LandmarkTransformer(ModelMixin, ConfigMixin):
 
     Encoders E1 and E2 read the source's and the driver's landmarks, and the decoder D1 gives a shift of the points that
     is added to the driver's. The paper reads landmark images; this does so with `representation="images"`. The default
-    reads the 68 points themselves, which need not be found in pixels first. The paper's faces all have one frame; here
-    source and driver are framed by their boxes, so D1 also says where the box is to be. Where there is a guide, which
-    is what the source's head would look like in the driver's place as [`LandmarkLifter`] sees both, a third encoder
-    reads it and the shift is added to it: what 3D tells need not be learnt again.
+    reads the 68 points themselves, which need not be found in pixels first. The paper's faces all have one camera; here
+    source and driver have their own, so D1 also says where the box would be in the source's picture. Where there is a
+    guide, which is what the source's head would look like in the driver's place as [`LandmarkLifter`] sees both, a
+    third encoder reads it and the shift is added to it: what 3D tells need not be learnt again.
 
     Args:
         representation (`str`): `"coordinates"` or `"images"`.
@@ -136,11 +131,12 @@ class LandmarkTransformer(ModelMixin, ConfigMixin):
         Args:
             source (`torch.Tensor` of shape `(B, 68, 2)`): L_{s,p}, in any unit.
             driving (`torch.Tensor` of shape `(B, 68, 2)`): L_{d,q}, in any unit.
-            guide (`torch.Tensor` of shape `(B, 68, 2)`): of `Lifting.reshaped`, in any unit; the driving landmarks
-                themselves when None.
+            guide (`torch.Tensor` of shape `(B, 68, 2)`): of `Lifting.reshaped`, in the driving's unit; the driving
+                landmarks themselves when None.
         """
-        source, driving = box_normalised(source), box_normalised(driving)
-        guide = driving if guide is None else box_normalised(guide)
+        frame = Frame.of(driving)
+        source, driving = box_normalised(source), frame.enter(driving)
+        guide = driving if guide is None else frame.enter(guide)
         encoded = [self.source_encoder(self._seen(source)), self.driving_encoder(self._seen(driving))]
         if self.guide_encoder is not None:
             encoded.append(self.guide_encoder(self._seen(guide)))
@@ -161,20 +157,16 @@ class LandmarkTransformer(ModelMixin, ConfigMixin):
 
 def transformed(
     transformer: LandmarkTransformer, lifting: Lifting, source: torch.Tensor, driving: torch.Tensor
-) -> tuple[LandmarkTransformerOutput, torch.Tensor]:
+) -> LandmarkTransformerOutput:
     """
     T with the guide it needs.
 
     Args:
         transformer: T, which several processes may have wrapped.
         source, driving: landmarks (B, 68, 2), in any unit.
-
-    Returns:
-        T's output, and the landmarks (B, 68, 2) on which it may be laid, in the driving's unit.
     """
-    guide = lifting.reshaped(source, driving)
     guided = getattr(transformer, "module", transformer).config.guided
-    return transformer(source, driving, guide if guided else None), guide
+    return transformer(source, driving, lifting.reshaped(source, driving) if guided else None)
 
 
 class FaceRotator(ModelMixin, ConfigMixin):

@@ -332,8 +332,9 @@ class LandmarkTransfer:
     """
     Gives the source's head a driver's landmarks.
 
-    Pose and expression are the driver's own. The head turns about its neck; where the driver's head wanders besides, or
-    comes near, since it was first seen, the source's does too, in units of its size and not without limit.
+    Pose and expression are the driver's own; the camera, and so the perspective, is the photo's. The head turns about
+    its neck; where the driver's head wanders besides, or comes near, since it was first seen, the source's does too, in
+    units of its size and not without limit.
 
     Args:
         source: the motion of the photo.
@@ -361,8 +362,11 @@ class LandmarkTransfer:
         if self.rest is None:
             self.rest = points
         first, second = torch.cat((source, self.rest)), torch.cat((points, points))
-        output, _ = transformed(self.transformer, self.lifting, first, second)
-        shape = output.landmarks[:1] if self.transform else box_normalised(points)
+        output = transformed(self.transformer, self.lifting, first, second)
+        shape = points
+        if self.transform:
+            shape = self.lifting.in_perspective(output.laid_on(second)[:1], source)
+        shape = box_normalised(shape)
         turned = Frame.of(first).moved(output.placement)
         expected = Frame(turned.centre[1:], turned.side[1:])
         wander = expected.placement(Frame.of(points))[0].cpu().numpy()

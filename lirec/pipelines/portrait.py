@@ -88,7 +88,7 @@ class Portrait:
 
         Args:
             motions: B motions of the head, in px of the photo.
-            light: "source", or "driving" for that of the motions, see `relit`.
+            light: "source", or "driving" for that of the motions: its directions, in the source's strength and tint.
 
         Returns:
             (B, S, S, 3) uint8.
@@ -96,9 +96,10 @@ class Portrait:
         maps = _repeat(self.maps, len(motions))
         harmonics = None
         if light == "driving":
-            own = self.motion.light
-            lights = [own if motion.light is None else motion.light for motion in motions]
-            harmonics = relit(maps, self._tensor([own] * len(motions)), self._tensor(lights))
+            own = self._tensor(self.motion.light)[None]
+            lights = [self.motion.light if motion.light is None else motion.light for motion in motions]
+            lights = self._tensor(lights)
+            harmonics = relit(maps, own, lights * (own[:, :1] / lights[:, :1].clamp_min(0.1)))
         driven = self.renderer.driven(maps, self.view(motions), light=harmonics)
         image = self.dc_net(maps, driven, self.features).image
         if image.shape[3] != self.size:  # painted at the network's own size

@@ -1,5 +1,6 @@
 """LI-Net's networks: shapes, kinds, what they begin with, files."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,13 @@ from lirec.geometry import euler_to_matrix, project
 from lirec.geometry.landmarks import Frame, box_normalised
 from lirec.models.dc_net import DCNet
 from lirec.models.discriminators import LandmarkClassifier, LandmarkDiscriminator, PoseRegressor
-from lirec.models.landmark_lifter import DISTANCE, LandmarkConditions, LandmarkLifter, Lifting
+from lirec.models.landmark_lifter import (
+    DISTANCE,
+    LandmarkConditions,
+    LandmarkLifter,
+    LandmarkLifterOutput,
+    Lifting,
+)
 from lirec.models.li_net import LAYERS, ExpressionGenerator, FaceRotator, LandmarkTransformer, LINet, transformed
 from lirec.models.weights import load_model, save_model
 from train.data.landmark_motions import LandmarkMotions
@@ -44,17 +51,19 @@ def test_frames_of_source_and_driver_do_not_matter(quartets):
     torch.testing.assert_close(output.landmarks, elsewhere.landmarks, atol=1e-4, rtol=0)
     placed = elsewhere.placed(quartets.source * 300 + 20)
     torch.testing.assert_close(placed, output.placed(quartets.source) * 300 + 20, atol=0.05, rtol=0)
-    output.placement = Frame.of(quartets.source).placement(Frame.of(quartets.wanted))
-    torch.testing.assert_close(Frame.of(output.placed(quartets.source)).centre, Frame.of(quartets.wanted).centre,
-                               atol=0.05, rtol=0)  # fmt: skip
+    output.placement = Frame.of(quartets.source).placement(Frame.of(quartets.turned))
+    placed, turned = Frame.of(output.placed(quartets.source)), Frame.of(quartets.turned)
+    torch.testing.assert_close(placed.centre, turned.centre, atol=1e-4, rtol=0)
+    torch.testing.assert_close(placed.side, turned.side, atol=1e-4, rtol=0)
 
 
 def test_transformer_adds_its_shift_to_the_guide(quartets):
     torch.manual_seed(0)
     transformer = LandmarkTransformer(width=32, depth=1)
-    output = transformer(quartets.source, quartets.driving, quartets.before * 300 + 20)
-    torch.testing.assert_close(output.landmarks, box_normalised(quartets.before) + output.shift, atol=1e-4, rtol=0)
-    other = transformer(quartets.source, quartets.before, quartets.before)
+    output = transformer(quartets.source, quartets.driving, quartets.wanted)
+    begun = Frame.of(quartets.driving).enter(quartets.wanted)
+    torch.testing.assert_close(output.landmarks, begun + output.shift, atol=1e-4, rtol=0)
+    other = transformer(quartets.source, quartets.wanted, quartets.wanted)
     assert (other.shift - output.shift).abs().max() > 1e-5  # the driver's own landmarks are read besides
     (output.landmarks.sum() + output.placement.sum()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in transformer.parameters())
@@ -65,23 +74,21 @@ def test_a_guide_where_one_is_wanted(quartets, morphable_model):
     lifting = Lifting(LandmarkLifter(width=16, depth=1).eval(), morphable_model.of_landmarks())
     for guided in (True, False):
         transformer = LandmarkTransformer(guided=guided, width=32, depth=1).eval()
-        output, guide = transformed(transformer, lifting, quartets.source, quartets.driving)
-        begun = guide if guided else quartets.driving
-        torch.testing.assert_close(output.landmarks, box_normalised(begun) + output.shift)
-        assert (box_normalised(guide) - box_normalised(quartets.driving)).abs().max() > 0.01
+        output = transformed(transformer, lifting, quartets.source, quartets.driving)
+        guide = lifting.reshaped(quartets.source, quartets.driving)
+        frame, begun = Frame.of(quartets.driving), guide if guided else quartets.driving
+        torch.testing.assert_close(output.landmarks, frame.enter(begun) + output.shift)
+        assert (frame.enter(guide) - frame.enter(quartets.driving)).abs().max() > 0.01
 
 
 def test_landmarks_laid_on_the_drivers(quartets):
     torch.manual_seed(0)
-    driving = quartets.driving * 300 + 20
-    output = LandmarkTransformer(width=32, depth=1)(quartets.source, driving)
-    laid = output.laid_on(driving)
-    torch.testing.assert_close(laid.mean(1), driving.mean(1))
-    torch.testing.assert_close(laid.std(1).norm(dim=1), driving.std(1).norm(dim=1))
-    torch.testing.assert_close(box_normalised(laid), box_normalised(output.landmarks), atol=1e-4, rtol=0)
-    # the driver's shape comes back where it was, from whatever frame
-    same = replace(output, landmarks=quartets.driving * 5 - 2)
-    torch.testing.assert_close(same.laid_on(driving), driving, atol=1e-2, rtol=0)
+    """The shift is added to what guides, where that is in the driver's picture."""
+    driving, guide = quartets.driving * 300 + 20, quartets.wanted * 300 + 20
+    output = LandmarkTransformer(width=32, depth=1)(quartets.source, driving, guide)
+    moved = output.shift * Frame.of(driving).side
+    torch.testing.assert_close(output.laid_on(driving), guide + moved, atol=1e-2, rtol=0)
+    assert moved.abs().max() > 0.1
 
 
 def test_judges_of_landmarks_and_poses(quartets):
@@ -114,9 +121,10 @@ def lifter_of(morphable_model, **coefficients):
     torch.manual_seed(0)
     lifter = LandmarkLifter(width=16, depth=1).eval()
     torch.nn.init.zeros_(lifter.head.weight)
-    told = dict(zip(("identity", "expression", "angles"), lifter.head.bias.data.split(lifter.counts), strict=True))
+    parts = lifter.head.bias.data.split(lifter.counts)
+    told = dict(zip(("identity", "expression", "angles", "farther"), parts, strict=True))
     for name, value in coefficients.items():
-        told[name].copy_(value)
+        told[name].copy_(torch.as_tensor(value))
     return lifter
 
 
@@ -126,6 +134,7 @@ def test_lifter(quartets, tmp_path):
     lifter.fit_statistics(quartets.source)
     told = lifter(quartets.source)
     assert (told.identity.shape, told.expression.shape, told.angles.shape) == ((4, 80), (4, 51), (4, 3))
+    assert told.distance.shape == (4,)
     torch.testing.assert_close(lifter(quartets.source * 200 + 30).angles, told.angles, atol=1e-4, rtol=0)
     assert lifter.half().dtype == torch.float32  # landmarks want more than three digits
     save_model(lifter, tmp_path / "lifter")
@@ -139,13 +148,15 @@ def test_lifted_heads_are_where_the_landmarks_are(morphable_model):
     identity, angles = torch.randn(1, 80, generator=generator), torch.tensor([[0.1, -0.5, 0.2]])
     expression = torch.rand(1, 51, generator=generator) * 0.3
     camera = torch.tensor([[[4.0, 0, 0.45], [0, 4.0, 0.55], [0, 0, 1]]])
-    place = torch.tensor([[0.0, 0.0, DISTANCE]])
+    place = torch.tensor([[0.0, 0.0, 0.5]])
     vertices = morphable_model(identity, expression)
     points = morphable_model.landmarks(project(vertices, euler_to_matrix(angles), place, camera), angles)
-    lifter = lifter_of(morphable_model, identity=identity[0], expression=expression[0], angles=angles[0])
+    lifter = lifter_of(morphable_model, identity=identity[0], expression=expression[0], angles=angles[0],
+                       farther=math.log(0.5 / DISTANCE))  # fmt: skip
     conditions = LandmarkConditions(lifter, morphable_model, SIZE)
     head = conditions.lift(points)
     torch.testing.assert_close(head.K, camera, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(head.distance, place[:, 2])
     view = conditions.view(head)
     found = morphable_model.landmarks(project(view.vertices, view.rotation, view.translation, view.K), angles)
     torch.testing.assert_close(found, points, atol=1e-4, rtol=0)
@@ -158,6 +169,23 @@ def test_lifted_heads_are_where_the_landmarks_are(morphable_model):
     # what a lifter that tells every head to be this one sees of the source is this one, before the driver's camera
     reshaped = Lifting(lifter, morphable_model.of_landmarks()).reshaped(2 * points + 1, points)
     torch.testing.assert_close(reshaped, points, atol=1e-4, rtol=0)
+    # from elsewhere it is as large, in another perspective
+    farther = head.seen_from(torch.tensor([2.0]))
+    torch.testing.assert_close(farther.K[:, :2, 2], camera[:, :2, 2], atol=1e-3, rtol=1e-3)
+    flat = morphable_model.landmarks(
+        project(vertices, euler_to_matrix(angles), torch.tensor([[0.0, 0.0, 2.0]]),
+                torch.tensor([[[16.0, 0, 0.45], [0, 16.0, 0.55], [0, 0, 1]]])), angles
+    )  # fmt: skip
+    torch.testing.assert_close(conditions.landmarks(farther), flat, atol=1e-3, rtol=0)
+    assert (flat - points).abs().max() > 0.01
+    # what was seen from there is seen from as near as the source was
+
+    def told(landmarks):
+        near = 0.5 if landmarks.max() > 2 else 2.0
+        return LandmarkLifterOutput(identity, expression, angles, distance=torch.tensor([near]))
+
+    moved = Lifting(told, morphable_model).in_perspective(flat, 10 * points)
+    torch.testing.assert_close(box_normalised(moved), box_normalised(points), atol=2e-3, rtol=0)
     shaped = other.with_identity(head.identity)
     assert (shaped.identity == head.identity).all() and shaped.K is other.K
 

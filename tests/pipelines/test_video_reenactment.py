@@ -98,6 +98,9 @@ def test_light_of_the_driver(pipeline, photo):
     of_driver = portrait.draw([portrait.motion, lit], light="driving").astype(int)
     assert np.abs(of_source[0] - of_source[1]).max() <= 1
     assert np.abs(of_driver[0] - of_driver[1]).mean() > 20 * np.abs(of_source[0] - of_source[1]).mean() + 0.02
+    strong = replace(portrait.motion, light=2 * portrait.motion.light)  # stronger, but from where it was
+    still = portrait.draw([portrait.motion, strong], light="driving").astype(int)
+    assert np.abs(still - of_source[:1]).max() <= 1
 
 
 def test_several_faces(pipeline):

@@ -156,7 +156,8 @@ def test_lifter_learns_a_few_heads(morphable_model):
         sum(terms.values()).backward()
         optimizer.step()
         found.append({name: float(term.detach()) for name, term in terms.items()})
-    assert all(found[-1][name] < 0.5 * found[0][name] for name in ("vertices", "landmarks", "rotation", "expression"))
+    told = ("vertices", "landmarks", "rotation", "expression", "nearness")
+    assert all(found[-1][name] < 0.5 * found[0][name] for name in told)
 
 
 # R and G --------------------------------------------------------------------------------------------------------------

@@ -21,20 +21,22 @@ FRESH = -100  # label of people that are not told apart; what `cross_entropy` ig
 @dataclass
 class LandmarkQuartets:
     """
-    Landmarks (B, 68, 2) of B pairs of people, each making two motions: p and q. One camera sees a person in both, while
+    Landmarks (B, 68, 2) of B pairs of people, each making two motions: p and q. Each has a camera that sees both, while
     the head turns about its neck. Lengths are in widths of the field of view of a camera with focal length 1.
 
     Attributes:
-        source, wanted: the source making p and q: L_{s,p}, L_{s,q}.
-        before, driving: the driver making p and q: L_{d,p}, L_{d,q}.
+        source, turned: the source making p and q, before its own camera.
+        before, driving: the driver making p and q, before its own: L_{d,p}, L_{d,q}.
+        wanted: L_{s,q}, the source making q where the driver does, before the driver's camera.
         label: (B,) the source's number in the pool of people that are told apart; FRESH for others.
         angles: (B, 3) of q, radians.
     """
 
     source: torch.Tensor
-    wanted: torch.Tensor
+    turned: torch.Tensor
     before: torch.Tensor
     driving: torch.Tensor
+    wanted: torch.Tensor
     label: torch.Tensor
     angles: torch.Tensor
 
@@ -45,13 +47,15 @@ class LandmarkQuartets:
 @dataclass
 class LandmarkHeads:
     """
-    Landmarks (B, 68, 2) and what they are of: identity (B, 80), expression (B, 51), and angles (B, 3) in radians.
+    Landmarks (B, 68, 2) and what they are of: identity (B, 80), expression (B, 51), and angles (B, 3) in radians, at a
+    distance (B,) in metres.
     """
 
     landmarks: torch.Tensor
     identity: torch.Tensor
     expression: torch.Tensor
     angles: torch.Tensor
+    distance: torch.Tensor
 
 
 def batches(draw: Callable, count: int, seed: int) -> Iterator:
@@ -88,17 +92,23 @@ class LandmarkMotions:
             )
             source[: count // 2] = self._pool()[label[: count // 2]]
         motions = [(self.expressions.sample(dice), random_angles(dice)) for _ in range(2)]
-        first, second = self._seen(dice, source, motions)
-        driving, before = self._seen(dice, driver, motions[::-1])
-        return LandmarkQuartets(first, second, before, driving, label, motions[1][1])
+        expression, angles = motions[0]
+        calm = dice.chance(0.5)[:, None]  # most photos: a calm face that looks about into the camera
+        motions[0] = (expression * (1 - 0.7 * calm), torch.where(calm > 0, angles.clamp(-0.2, 0.2), angles))
+        first, turned = self._seen(self._distance(dice), source, motions)
+        place = self._distance(dice)
+        driving, before = self._seen(place, driver, motions[::-1])
+        (wanted,) = self._seen(place, source, motions[1:])
+        return LandmarkQuartets(first, turned, before, driving, wanted, label, motions[1][1])
 
     @torch.no_grad()
     def sample_heads(self, count: int, seed: int) -> LandmarkHeads:
         """`count` people, each making one motion; seeds as of `sample`."""
         dice = Dice(count, torch.Generator(self.model.device).manual_seed(seed))
         identity, expression, angles = self._identity(dice), self.expressions.sample(dice), random_angles(dice)
-        points = self._seen(dice, identity, [(expression, angles)])[0]
-        return LandmarkHeads(points, identity, expression, angles)
+        distance = self._distance(dice)
+        (points,) = self._seen(distance, identity, [(expression, angles)])
+        return LandmarkHeads(points, identity, expression, angles, distance)
 
     def _identity(self, dice: Dice) -> torch.Tensor:
         return dice.normal(0, 1, self.model.config.identity_count) * dice.uniform(0.6, 1.35, 1)
@@ -107,11 +117,14 @@ class LandmarkMotions:
         generator = torch.Generator(self.model.device).manual_seed(0)
         return self._identity(Dice(self.people, generator))
 
-    def _seen(self, dice: Dice, identity, motions) -> list[torch.Tensor]:
-        """Landmarks of a person making motions before one camera, that looks at the first."""
-        distance = torch.exp(dice.uniform(math.log(NEAR), math.log(FAR)))
+    @staticmethod
+    def _distance(dice: Dice) -> torch.Tensor:
+        return torch.exp(dice.uniform(math.log(NEAR), math.log(FAR)))
+
+    def _seen(self, distance: torch.Tensor, identity, motions) -> list[torch.Tensor]:
+        """Landmarks of people making motions before cameras (B,) metres away, that look at the first."""
         translation = torch.stack((0 * distance, 0 * distance, distance), 1)
-        camera = torch.eye(3, device=distance.device).expand(dice.count, 3, 3)
+        camera = torch.eye(3, device=distance.device).expand(len(distance), 3, 3)
         neck, at_first, points = distance.new_tensor(NECK_PIVOT), None, []
         for expression, angles in motions:
             rotation = euler_to_matrix(angles)

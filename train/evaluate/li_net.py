@@ -130,8 +130,8 @@ class Methods:
     def transformed(self, drives: Drives) -> Tensor:
         """(B, 68, 2): T's landmarks, where the driver's camera would see them of the source's head."""
         transformer, conditions = self.pipeline.landmark_transformer, self.pipeline.networks().conditions
-        output, guide = transformed(transformer, conditions, drives.source.expand_as(drives.driving), drives.driving)
-        return output.laid_on(guide)
+        output = transformed(transformer, conditions, drives.source.expand_as(drives.driving), drives.driving)
+        return output.laid_on(drives.driving)
 
     def full(self, drives: Drives) -> Tensor:
         return self._draw(self.pipeline.networks(), drives, self.transformed(drives))

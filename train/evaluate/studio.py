@@ -62,7 +62,7 @@ class Studio:
         self, sources: Sequence[Face], drivers: Sequence[Face], light: str = "source"
     ) -> tuple[Tensor, Tensor]:
         """Pictures (B, 3, S, S) of the sources with the drivers' expressions and poses: DCNet's, in the light of the
-        "source" or the "driving" one, and the warp's."""
+        "source" or all of that of the "driving" one, and the warp's."""
         photo = self.pictures(sources)
         source = self.renderer.source(photo, self.view(sources, sources))
         harmonics = None
