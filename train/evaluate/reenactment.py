@@ -264,8 +264,7 @@ def others(drivers: list[Face], before: list[Face]) -> list[Face]:
 
 def same_identity(studio: Studio, features, sources: list[Face], drivers: list[Face], scores: Scores) -> None:
     """Drive a frame by another of the same clip, its light included as in the paper: which is what should come out."""
-    image, warped = studio.drive(sources, drivers, "driving")
-    own_light, _ = studio.drive(sources, drivers)
+    image, own_light, warped = studio.drive(sources, drivers, ("driving", "source"))
     target, untouched = studio.pictures(drivers), studio.pictures(sources)
     for kind, picture in (("result", image), (UNTOUCHED, untouched), (WARP, warped), (OWN_LIGHT, own_light)):
         scores.add("same identity, L1", kind, (picture - target).abs().flatten(1).mean(1))
@@ -298,7 +297,7 @@ def cross_identity(studio: Studio, features, sources: list[Face], drivers: list[
 
 def real_pair(studio: Studio, source: Face, driver: Face, scores: Scores) -> None:
     """Drive a frame of a video by another. Only the face is compared: their windows, and so backgrounds, differ."""
-    image, warped = studio.drive([source], [driver], "driving")
+    image, warped = studio.drive([source], [driver], ("driving",))
     target, mask = studio.pictures([driver]), studio.face_mask([driver])
     wanted = studio.rotations([driver])
     for kind, picture in (("result", image), (UNTOUCHED, studio.pictures([source])), (WARP, warped)):

@@ -59,20 +59,21 @@ class Studio:
 
     @torch.no_grad()
     def drive(
-        self, sources: Sequence[Face], drivers: Sequence[Face], light: str = "source"
-    ) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, S, S) of the sources with the drivers' expressions and poses: DCNet's, in the light of the
-        "source" or all of that of the "driving" one, and the warp's."""
-        photo = self.pictures(sources)
+        self, sources: Sequence[Face], drivers: Sequence[Face], lights: Sequence[str] = ("source",)
+    ) -> tuple[Tensor, ...]:
+        """Pictures (B, 3, S, S) of the sources with the drivers' expressions and poses: DCNet's, in each light, that of
+        the "source" or all of that of the "driving" one, and the warp's."""
+        photo, view = self.pictures(sources), self.view(sources, drivers)
         source = self.renderer.source(photo, self.view(sources, sources))
-        harmonics = None
-        if light == "driving":
-            harmonics = relit(source, *(self._stack(face.light for face in faces) for faces in (sources, drivers)))
-        driven = self.renderer.driven(source, self.view(sources, drivers), light=harmonics)
-        image = self.network(source, driven).image.float().clamp(0, 1)
-        if image.shape[2:] != photo.shape[2:]:
-            image = F.interpolate(image, photo.shape[2:], mode="bilinear", antialias=True, align_corners=False)
-        return image, warp(photo, driven.fine.correspondence.grid)
+        told = (self._stack(face.light for face in faces) for faces in (sources, drivers))
+        harmonics, pictures = {"source": None, "driving": relit(source, *told)}, []
+        for light in lights:
+            driven = self.renderer.driven(source, view, light=harmonics[light])
+            image = self.network(source, driven).image.float().clamp(0, 1)
+            if image.shape[2:] != photo.shape[2:]:
+                image = F.interpolate(image, photo.shape[2:], mode="bilinear", antialias=True, align_corners=False)
+            pictures.append(image)
+        return *pictures, warp(photo, driven.fine.correspondence.grid)
 
     def view(self, shapes: Sequence[Face], motions: Sequence[Face]) -> HeadView:
         """Heads of one's shape and the other's expression, pose and camera, their landmarks about where the other's
