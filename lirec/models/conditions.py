@@ -6,12 +6,15 @@ import torch
 import torch.nn.functional as F
 
 from lirec.geometry import fit_light, interpolate, linear_to_srgb, project, rasterize, shade, srgb_to_linear
+from lirec.geometry.filling import spread
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.view_synthesis import Correspondence, HeadView, dense_correspondence, hiding_depth
+from lirec.models.hair import grown
 from lirec.models.head_texture import TextureReader
 from lirec.models.morphable_model import MorphableModel
 
 LIGHT_PIXELS = 32  # width at which light is fitted: it is smooth
+MARGIN, AROUND = 0.015, 0.12  # of a picture's width beyond a mesh: up to which the head may reach, and near it
 
 
 @dataclass
@@ -25,6 +28,8 @@ class SourceMaps:
         normal: (B, 3, S, S) camera frame, 0 outside the head.
         light: (B, 3, S, S) sRGB: what the head looks like if it is all skin under the fitted light.
         mask: (B, 1, S, S) 1 where the head is seen.
+        scene: (B, 3, H, H) sRGB: the photo without the head, in whose place goes on what surrounds it; None as
+            `texture`.
         depth: (B, 1, H, H) metres, of `hiding_depth`.
         points: (B, V, 3) projected vertices: x, y in picture widths, metres.
         harmonics: (B, 9, 3) the fitted light, skin colour included, linear RGB.
@@ -37,6 +42,7 @@ class SourceMaps:
     normal: torch.Tensor
     light: torch.Tensor
     mask: torch.Tensor
+    scene: torch.Tensor | None
     depth: torch.Tensor
     points: torch.Tensor
     harmonics: torch.Tensor
@@ -96,6 +102,20 @@ def relit(source: SourceMaps, before: torch.Tensor, after: torch.Tensor) -> torc
     return source.harmonics + (after - before) * (source.harmonics[:, :1] / before[:, :1].clamp_min(0.1))
 
 
+def without_head(photo: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
+    """
+    Photos in which what surrounds the heads, their hair too, goes on in their place.
+
+    Args:
+        photo: (B, 3, H, H) sRGB.
+        head: (B, 1, H, H) 1 where it is seen.
+    """
+    around = grown(head, AROUND) - grown(head, 2 * MARGIN)
+    width = 2 * round(MARGIN * head.shape[3]) + 1
+    head = F.avg_pool2d(grown(head, MARGIN), width, 1, width // 2, count_include_pad=False)
+    return photo + head * (spread(photo * around, around) - photo)
+
+
 class ConditionRenderer:
     """
     Draws source and driven maps of a morphable model's heads.
@@ -133,8 +153,9 @@ class ConditionRenderer:
         harmonics = self.fit(image, normal, fragments)
         fine = fragments if photo.shape[3] == self.size else self._rasterize(points, photo.shape[3])
         mask, depth = (fragments.triangle >= 0)[:, None].to(image.dtype), hiding_depth(fine)
-        texture = None
+        texture = scene = None
         if textured:
+            scene = without_head(photo, (depth > 0).to(photo.dtype))
             skin = mask * self.fits_light[fragments.triangle.clamp_min(0)][:, None]
             texture = self.textures.read(image, mask, skin, points, normals, depth, harmonics, view)
         return SourceMaps(
@@ -143,6 +164,7 @@ class ConditionRenderer:
             normal=normal,
             light=self._light_map(normal, fragments, harmonics),
             mask=mask,
+            scene=scene,
             depth=depth,
             points=points,
             harmonics=harmonics,

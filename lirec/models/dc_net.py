@@ -17,6 +17,7 @@ from lirec.models.layered_output import (
     compose,
     enlarge,
     paint,
+    rows,
     softened,
 )
 from lirec.models.layers import ModulatedBlock, convolution, for_network
@@ -226,13 +227,10 @@ class DCNet(ModelMixin, ConfigMixin):
 
     @staticmethod
     def _blend(adjustments, layers, source: SourceMaps, driven: DrivenMaps) -> LayeredOutput:
-        fine, photo = driven.fine, source.photo.expand(len(layers), -1, -1, -1)
-        change = Adjustments(adjustments, photo.shape[2:])
-        moved = {
-            "warped": warp(photo, fine.correspondence.grid + change.shift),
-            "completed": complete(photo, driven, fine),
-        }
-        return compose(change, layers, moved, photo, driven, LAYERS, RELIT)
+        change = Adjustments(adjustments, source.photo.shape[2:])
+        photo = rows(source.photo, len(layers))
+        moved = {"warped": change.moved(source, driven), "completed": complete(photo, driven, driven.fine)}
+        return compose(change, layers, moved, source, driven, LAYERS, RELIT)
 
 
 def complete(photo: torch.Tensor, driven: DrivenMaps, surface: Surface) -> torch.Tensor:

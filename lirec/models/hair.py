@@ -57,9 +57,9 @@ def find_hair(image: torch.Tensor, mask: torch.Tensor, skin: torch.Tensor, axis:
     """
     place = (pixel_grid(*image.shape[2:], image) + 1) / 2
     height, side = _upright(place, axis)
-    beside = _grown(mask, FAR) - _grown(mask, NEAR)
-    above, away = beside * (height > CROWN), (1 - _grown(mask, AWAY)) * (height > JAW)
-    bare = 1 - _grown(1 - skin, BARE)
+    beside = grown(mask, FAR) - grown(mask, NEAR)
+    above, away = beside * (height > CROWN), (1 - grown(mask, AWAY)) * (height > JAW)
+    bare = 1 - grown(1 - skin, BARE)
 
     colours = (srgb_to_linear(image) + DARK).log()
     others = [_Colours.of(colours, weight).log_density(colours) for weight in (away, bare)]
@@ -111,7 +111,7 @@ def _upright(place: torch.Tensor, axis: torch.Tensor) -> tuple[torch.Tensor, tor
     return x * up[..., 0] + y * up[..., 1], y * up[..., 0] - x * up[..., 1]
 
 
-def _grown(mask: torch.Tensor, share: float) -> torch.Tensor:
+def grown(mask: torch.Tensor, share: float) -> torch.Tensor:
     """A mask (B, 1, S, S), larger by a share of the picture's width all round."""
     radius = round(share * mask.shape[3])
     rows = F.max_pool2d(mask, (1, 2 * radius + 1), 1, (0, radius))

@@ -1,5 +1,7 @@
 """What all of a head looks like, of which a picture shows one side."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 
@@ -78,17 +80,23 @@ class TextureReader:
 
         rays = torch.cat((place, torch.ones_like(distance)[..., None]), -1).flatten(1, 2)
         rays = F.normalize(rays @ view.K.inverse().transpose(1, 2), dim=-1).view_as(normal)
-        facing = -(normal * rays).sum(-1)[:, None] + HAIR_FACING * self.hair
+        towards = -(normal * rays).sum(-1)[:, None]
+        facing = towards + HAIR_FACING * self.hair
         inner = -F.max_pool2d(-mask, OUTLINE, 1, OUTLINE // 2)
         hiding = F.grid_sample(depth, grid, mode="nearest", align_corners=False)
         unhidden = distance[:, None] < hiding + DEPTH_TOLERANCE
         known = ramp(facing, (GRAZING, FACING)) * unhidden * self.head
         known = known * F.grid_sample(inner, grid, align_corners=False)  # 0 beyond the picture
 
+        lit = shading(normal, harmonics)
         colour = srgb_to_linear(F.grid_sample(image, grid, padding_mode="border", align_corners=False))
-        even = (colour / (self.albedo * shading(normal, harmonics)).clamp_min(1e-3)).clamp(0, BRIGHTEST)
+        even = (colour / (self.albedo * lit).clamp_min(1e-3)).clamp(0, BRIGHTEST)
         hair = find_hair(image, mask, skin, points[:, [self.chin, self.crown], :2])
         looks_like_hair = F.grid_sample(hair.likelihood, grid, align_corners=False)
+        # Hair is lit as what is seen of the head is on average: it looks all ways too.
+        turned = towards.clamp_min(0) * self.head
+        average = (lit * turned).sum((2, 3)) / turned.sum((2, 3)).clamp_min(1)
+        hair = replace(hair, colour=hair.colour / average)
         return self._completed(even, known, hair, hair.covers(place), looks_like_hair)
 
     def _completed(

@@ -9,10 +9,15 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from lirec.geometry.view_synthesis import pixel_grid, warp
-from lirec.models.conditions import DrivenMaps
+from lirec.models.conditions import MARGIN, DrivenMaps, SourceMaps
+from lirec.models.hair import grown
 
 HIDDEN = 10.0
 """How much a share is lowered of what a head hides: no network outweighs it, however unsure of all other layers."""
+SHIFT = 0.4  # half picture widths, at most, by which moved pixels are shifted besides
+LUMA = (0.299, 0.587, 0.114)
+CONTRAST = 2.0  # times as light or as dark as what goes on from the photo, within which pixels are painted
+BLACK = 0.02  # sRGB, added before such ratios
 
 
 @dataclass
@@ -41,6 +46,18 @@ def paint(x: torch.Tensor) -> torch.Tensor:
 def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Pictures, features or shares (B, C, h, w) at another size."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+def rows(maps: torch.Tensor, count: int) -> torch.Tensor:
+    """Maps of one photo for `count` pictures."""
+    return maps.expand(count, -1, -1, -1)
+
+
+def resized(pictures: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Pictures (B, C, H, W) that are to get smaller, if at all."""
+    if pictures.shape[2:] == size:
+        return pictures
+    return F.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def softened(rendered: torch.Tensor) -> torch.Tensor:
@@ -76,6 +93,30 @@ def put_behind(shares: torch.Tensor, names: Sequence[str], head: torch.Tensor) -
     return shares - inside.clamp_min(0) * lowered[:, None, None]
 
 
+def tinted(painted: torch.Tensor, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:
+    """
+    Painted pixels (B, 3, S, S) in the colours that go on from the photos to where these show nothing.
+
+    A network that saw rendered faces alone paints green shadows in photos. What it paints is as light and dark as it
+    likes, within limits, but of a head it has the colours of the completed texture, and of what the head has left
+    those of the scene.
+
+    Args:
+        painted: sRGB.
+        source: maps of the photos, one row or B; driven: of their heads.
+    """
+    surface, count = driven.surface, len(painted)
+    left = rows(source.mask, count) * (1 - surface.mask)
+    colours, where = rows(resized(source.scene, painted.shape[2:]), count), left
+    if driven.whole is not None:
+        skin = surface.mask * (1 - surface.mouth) * (1 - surface.eyes)
+        colours, where = torch.where(surface.mask > 0, driven.whole, colours), left + skin
+    luma = painted.new_tensor(LUMA)[:, None, None]
+    light, usual = ((picture * luma).sum(1, keepdim=True) + BLACK for picture in (painted, colours))
+    ratio = (light / usual).clamp(1 / CONTRAST, CONTRAST)
+    return painted + where * (((colours + BLACK) * ratio - BLACK) - painted)
+
+
 class Adjustments:
     """
     What a head's bounded output changes of N pictures: how light they are, how warm the light in the last of them is,
@@ -98,7 +139,7 @@ class Adjustments:
         bounded = torch.tanh(raw.float())
         self.offsets = bounded[:, :4]
         offsets, brightness, warmth = enlarge(bounded, size).split((4, bounded.shape[1] - 5, 1), 1)
-        self.shift, self.stretch = (0.4 * offsets[:, :2]).movedim(1, -1), (0.6 * offsets[:, 2:]).movedim(1, -1)
+        self.shift, self.stretch = (SHIFT * offsets[:, :2]).movedim(1, -1), (0.6 * offsets[:, 2:]).movedim(1, -1)
         *moved, rendered = torch.exp(0.7 * brightness).split(1, 1)
         warmth = torch.exp(0.08 * warmth)
         self.brightness = [*moved, rendered * torch.cat((warmth, torch.ones_like(warmth), 1 / warmth), 1)]
@@ -108,16 +149,33 @@ class Adjustments:
         for name, brightness in zip(names, self.brightness, strict=True):
             pictures[name] = pictures[name] * brightness
 
-    def background(self, photo: torch.Tensor) -> torch.Tensor:
-        """The photo where it is, stretched over what the head has left."""
-        return warp(photo, pixel_grid(*photo.shape[2:], photo) + self.stretch)
+    def moved(self, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:
+        """
+        The photos (B, 3, H, H) moved with the heads and shifted.
+
+        What moves along beyond a head is hair and scenery, and never the head itself: a strip of its cheek would stay
+        beside a head that turns away.
+        """
+        count, mask, grid = len(self.offsets), driven.surface.mask, driven.surface.correspondence.grid
+        picture = warp(rows(source.photo, count), driven.fine.correspondence.grid + self.shift)
+        grid = grid + SHIFT * enlarge(self.offsets[:, :2], mask.shape[2:]).movedim(1, -1)
+        scene = resized(source.scene, mask.shape[2:])
+        own = warp(rows(grown(source.mask, MARGIN), count), grid) * (1 - grown(mask, MARGIN))
+        scene, own = (enlarge(plane, picture.shape[2:]) for plane in (warp(rows(scene, count), grid), own))
+        return picture + own * (scene - picture)
+
+    def background(self, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:
+        """The photos (B, 3, H, H) where they are, stretched over what the heads have left, where the scene goes on."""
+        near = enlarge(grown(driven.surface.mask, MARGIN), source.photo.shape[2:])
+        still = source.scene + near * (source.photo - source.scene)
+        return warp(still, pixel_grid(*still.shape[2:], still) + self.stretch)
 
 
 def compose(
     change: Adjustments,
     layers: torch.Tensor,
     moved: dict[str, torch.Tensor],
-    photo: torch.Tensor,
+    source: SourceMaps,
     driven: DrivenMaps,
     names: Sequence[str],
     relit: Sequence[str],
@@ -129,16 +187,15 @@ def compose(
         change: of the pictures.
         layers: (B, 3 + N, S, S) a network's output: what it paints, and the shares of the layers.
         moved: pictures (B, 3, H, H) by name.
-        photo: (B, 3, H, H) sRGB.
-        driven: maps of the heads.
+        source: maps of the photos, one row or B; driven: of their heads.
         names: of the N layers, in the order of their shares; relit: those of which `change` has the brightness.
     """
     painted, shares = layers.split((3, len(names)), 1)
-    generated = paint(painted)
+    generated = tinted(paint(painted), source, driven)
     pictures = moved | {
-        "background": change.background(photo),
+        "background": change.background(source, driven),
         "interior": softened(driven.fine.albedo),
-        "generated": enlarge(generated, photo.shape[2:]),
+        "generated": enlarge(generated, source.photo.shape[2:]),
     }
     change.relight(pictures, relit)
     shares = put_behind(shares, names, driven.surface.mask)

@@ -389,7 +389,7 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
         else:
             rotated = warp(turned.photo, changed.fine.correspondence.grid + change.shift)
             moved = {"rotated": rotated, "warped": warp(photo, grid)}
-        return compose(change, layers, moved, photo, driven, self.layers, self.relit)
+        return compose(change, layers, moved, source, driven, self.layers, self.relit)
 
 
 def _inside(driven: DrivenMaps) -> list[torch.Tensor]:

@@ -8,6 +8,7 @@ from lirec.geometry import euler_to_matrix, intrinsics
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.conditions import ConditionRenderer, relit
 from lirec.models.dc_net import CONDITIONS, LAYERS, DCNet, complete
+from lirec.models.layered_output import Adjustments, tinted
 from lirec.models.weights import load_model, save_model
 
 SIZE = 32
@@ -152,3 +153,64 @@ def test_saved_and_loaded(tmp_path, source, driven):
     again = load_model(DCNet, tmp_path / "dc_net")
     torch.testing.assert_close(again(source, driven).image, net.float()(source, driven).image)
     assert again.config.width == 8
+
+
+RED, BLUE, GREEN = ((0.8, 0.2, 0.2), (0.2, 0.3, 0.8), (0.1, 0.7, 0.2))
+
+
+def plain(colour):
+    return torch.tensor(colour)[None, :, None, None]
+
+
+@pytest.fixture(scope="module")
+def sharper(morphable_model):
+    return ConditionRenderer(morphable_model, 64)
+
+
+@pytest.fixture(scope="module")
+def red_before_blue(sharper, morphable_model):
+    """Maps of two heads all red before a blue wall."""
+    mask = sharper.source(torch.zeros(2, 3, 128, 128), head(morphable_model)).depth > 0
+    return sharper.source(torch.where(mask, plain(RED), plain(BLUE)), head(morphable_model))
+
+
+def test_the_scene_is_what_surrounds_a_head(red_before_blue):
+    head_there = red_before_blue.depth > 0
+    torch.testing.assert_close(red_before_blue.scene, plain(BLUE).expand(2, 3, 128, 128), atol=0.02, rtol=0)
+    far = F.max_pool2d(head_there.float(), 17, 1, 8).expand(-1, 3, -1, -1) == 0
+    assert (red_before_blue.scene == red_before_blue.photo)[far].all()
+
+
+@pytest.mark.parametrize("layer", ["moved", "background"])
+def test_nothing_of_a_head_stays_beside_it_when_it_turns(layer, sharper, red_before_blue, morphable_model):
+    turned = sharper.driven(red_before_blue, head(morphable_model, (0.9, -0.9)))
+    still = Adjustments(torch.zeros(2, 8, 32, 32), (128, 128))
+    picture = getattr(still, layer)(red_before_blue, turned)
+    beyond = (F.max_pool2d(turned.fine.mask, 7, 1, 3) == 0).expand_as(picture)
+    left = beyond & (red_before_blue.depth > 0)
+    assert left.sum() > 1000
+    assert (picture - plain(BLUE)).abs()[left].mean() < 0.02
+    assert (picture - plain(BLUE)).abs()[beyond].max() < 0.5
+
+
+def test_a_head_that_stays_is_moved_with_its_rim(sharper, red_before_blue, morphable_model):
+    driven = sharper.driven(red_before_blue, head(morphable_model))
+    still = Adjustments(torch.zeros(2, 8, 32, 32), (128, 128))
+    assert (still.moved(red_before_blue, driven) - red_before_blue.photo).abs().mean() < 0.01
+
+
+def test_painted_pixels_have_the_colours_that_go_on_from_the_photo(sharper, red_before_blue, morphable_model):
+    driven = sharper.driven(red_before_blue, head(morphable_model, (0.9, -0.9)))
+    green = plain(GREEN).expand(2, 3, 64, 64)
+    painted, surface = tinted(green, red_before_blue, driven), driven.surface
+    inside, left = surface.mouth + surface.eyes, red_before_blue.mask * (1 - surface.mask)
+    elsewhere = inside + (1 - surface.mask) - left
+    assert (painted == green)[(elsewhere > 0).expand_as(green)].all()
+    skin, left = ((where > 0)[:, 0] for where in (surface.mask - inside, left))
+    red, _, blue = painted.unbind(1)
+    assert (red > 1.5 * blue)[skin].float().mean() > 0.95 and (blue > 1.5 * red)[left].float().mean() > 0.95
+    light = (painted * plain((0.299, 0.587, 0.114))).sum(1)
+    wanted = (green * plain((0.299, 0.587, 0.114))).sum(1)
+    assert (light - wanted).abs()[skin | left].median() < 0.03  # as light as they were painted
+    black = tinted(torch.zeros_like(green), red_before_blue, driven)
+    assert black.amax(1)[skin].median() > 0.2  # within limits

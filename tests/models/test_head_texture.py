@@ -115,9 +115,9 @@ def test_rows_of_a_batch_do_not_mix(reader):
 BESIDE = (0.35, 0.2, 0.5)  # sRGB
 
 
-def side_colour(reader, texture):
+def side_colour(reader, texture, light=EVEN):
     """What a texture shows of the head's left side, where long hair hangs, (3,) sRGB."""
-    seen = Seen(reader, view(reader.model, -1.4), texture)
+    seen = Seen(reader, view(reader.model, -1.4), texture, light)
     marked = torch.where(reader.under_long_hair > 0.9, 1.0, 0.0).expand(1, 3, -1, -1)
     ears = Seen(reader, view(reader.model, -1.4), 1 + 5 * marked)
     plain = Seen(reader, view(reader.model, -1.4), torch.ones(1, 3, 64, 64))
@@ -125,19 +125,31 @@ def side_colour(reader, texture):
     return (seen.image * here).sum((0, 2, 3)) / here.sum()
 
 
-@pytest.mark.parametrize(("reach", "covered"), [(1.0, True), (0.45, False)])
-def test_hair_that_hangs_beside_the_face_covers_the_ears(reader, reach, covered):
-    """Hair as thick as a finger round the head, down to the chin or above the eyes alone."""
-    wanted = painted(reader, SKIN, SKIN)
-    seen = Seen(reader, view(reader.model, 0.0), wanted)
+def with_hair(seen, reach):
+    """Hair as thick as a finger round a head, down from the crown by a share of its height."""
     rows = torch.arange(SIZE)[None, None, :, None]
     head = torch.nonzero(seen.mask[0, 0].any(1)).flatten()
     hair = F.max_pool2d(seen.mask, 17, 1, 8) - seen.mask
     hair = hair * (rows < head[0] + reach * (head[-1] - head[0]))
-    plain = side_colour(reader, seen.read(reader))
     seen.image = torch.where(hair > 0, torch.tensor(BESIDE)[None, :, None, None], seen.image)
-    colour, away = side_colour(reader, seen.read(reader)), torch.tensor(BESIDE)
+    return seen
+
+
+@pytest.mark.parametrize(("reach", "covered"), [(1.0, True), (0.45, False)])
+def test_hair_that_hangs_beside_the_face_covers_the_ears(reader, reach, covered):
+    """Down to the chin, or above the eyes alone."""
+    seen = Seen(reader, view(reader.model, 0.0), painted(reader, SKIN, SKIN))
+    plain = side_colour(reader, seen.read(reader))
+    colour, away = side_colour(reader, with_hair(seen, reach).read(reader)), torch.tensor(BESIDE)
     if covered:
         assert (colour - away).abs().mean() < 0.4 * (plain - away).abs().mean()
     else:
         assert (colour - plain).abs().mean() < 0.1 * (plain - away).abs().mean()
+
+
+def test_hair_is_no_lighter_where_it_faces_the_lamp_than_beside_the_face(reader):
+    lamp = EVEN.clone()
+    lamp[:, 2] = -2.0  # from the camera, as a flash
+    seen = Seen(reader, view(reader.model, 0.0), painted(reader, SKIN, SKIN), lamp)
+    colour = side_colour(reader, with_hair(seen, 1.0).read(reader), lamp)
+    torch.testing.assert_close(colour, torch.tensor(BESIDE), atol=0.06, rtol=0)
