@@ -15,6 +15,8 @@ from lirec.models.morphable_model import AXIS_Z, SKIN_BOTTOM, MorphableModel, mi
 GRAZING, FACING = 0.3, 0.8  # cosines below which a surface is not read off a picture, and above which it is
 HAIR_FACING = 0.35  # how much less hair must face the camera, of which little does
 OUTLINE = 5  # pixels round a head's outline, in which a picture may already show what is behind it
+SHADE = (0.4, 0.8)  # how lit a half is, over how lit the other, below which it does not tell what that is like, and above
+# which it does: a lit cheek that is taken from a shaded one is orange
 BRIGHTEST = 6.0  # times the average head
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 DARK, BRIGHT = 0.3, 2.0  # limits of what light does, as a factor of an even one
@@ -48,6 +50,7 @@ class TextureReader:
         self.hair, self.head = is_hair.to(texels.dtype), on_head.to(texels.dtype)
         x, y, z = interpolate(self.fragments, model.triangles, model.mean_vertices[None]).unbind(-1)
         round_the_side = ramp(torch.atan2(x.abs(), z - AXIS_Z), SIDE) * (y > NAPE)
+        self.neck = (y < NAPE)[:, None] * on_head
         self.under_long_hair = round_the_side[:, None] * on_head * ~is_hair
         self.chin, self.crown = int(model.landmark_vertices[8]), int(model.mean_vertices[:, 1].argmax())
         self.albedo = srgb_to_linear(F.interpolate(model.mean_albedo[None], (size, size), mode="area"))
@@ -97,20 +100,29 @@ class TextureReader:
         turned = towards.clamp_min(0) * self.head
         average = (lit * turned).sum((2, 3)) / turned.sum((2, 3)).clamp_min(1)
         hair = replace(hair, colour=hair.colour / average)
-        return self._completed(even, known, hair, hair.covers(place), looks_like_hair)
+        known = known * (1 - hair.trust * looks_like_hair * self.neck)  # strands that hang before it
+        mirrors = ramp(mirrored_skin(lit) / lit, SHADE)
+        return self._completed(even, known, mirrors, hair, hair.covers(place), looks_like_hair)
 
     def _completed(
-        self, even: torch.Tensor, known: torch.Tensor, hair: Hair, hanging: torch.Tensor, looks_like_hair: torch.Tensor
+        self,
+        even: torch.Tensor,
+        known: torch.Tensor,
+        mirrors: torch.Tensor,
+        hair: Hair,
+        hanging: torch.Tensor,
+        looks_like_hair: torch.Tensor,
     ) -> torch.Tensor:
         """
         Textures (B, 3, T, T) of which all is known.
 
         Args:
             even: (B, 3, T, T) what the picture shows; known: (B, 1, T, T) how well it does.
+            mirrors: (B, 1, T, T) whether the other half is lit well enough to tell what this one is like.
             hanging, looks_like_hair: (B, 1, T, T) whether hair hangs there beside the face, and is what is shown.
         """
         covered = self.under_long_hair * hanging
-        other, other_known = mirrored_skin(even), (1 - known) * mirrored_skin(known) * (1 - covered)
+        other, other_known = mirrored_skin(even), (1 - known) * mirrored_skin(known) * mirrors * (1 - covered)
         copied, both = even * known + other * other_known, known + other_known
         filling = spread(copied + UNKNOWN, both + UNKNOWN)  # the average head where nothing is known
 

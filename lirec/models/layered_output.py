@@ -16,8 +16,8 @@ HIDDEN = 10.0
 """How much a share is lowered of what a head hides: no network outweighs it, however unsure of all other layers."""
 SHIFT = 0.4  # half picture widths, at most, by which moved pixels are shifted besides
 LUMA = (0.299, 0.587, 0.114)
-CONTRAST = 2.0  # times as light or as dark as what goes on from the photo, within which pixels are painted
-BLACK = 0.02  # sRGB, added before such ratios
+CONTRAST = 3.0  # times as light or as dark as what goes on from the photo, within which pixels are painted
+BLACK = 0.1  # sRGB, added before such ratios: what is nearly black has no colour to tell
 
 
 @dataclass
