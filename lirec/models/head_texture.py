@@ -15,13 +15,14 @@ from lirec.models.morphable_model import AXIS_Z, SKIN_BOTTOM, MorphableModel, mi
 GRAZING, FACING = 0.3, 0.8  # cosines below which a surface is not read off a picture, and above which it is
 HAIR_FACING = 0.35  # how much less hair must face the camera, of which little does
 OUTLINE = 5  # pixels round a head's outline, in which a picture may already show what is behind it
-SHADE = (0.4, 0.8)  # how lit a half is, over how lit the other, below which it does not tell what that is like, and above
-# which it does: a lit cheek that is taken from a shaded one is orange
+SHADE = (0.4, 0.8)  # times as lit as the other half, up to which a half does not tell what that is like, and from which
+# on it does: a bright cheek that is taken from one in the shade is orange
 BRIGHTEST = 6.0  # times the average head
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 DARK, BRIGHT = 0.3, 2.0  # limits of what light does, as a factor of an even one
 UNKNOWN = 1e-4  # weight of the average head
-SIDE, NAPE = (1.0, 1.25), -0.12  # radians from the front, and metres, beyond and above which long hair covers a head
+SIDE = (1.0, 1.25)  # radians from the front, beyond which long hair covers a head
+NAPE = -0.12  # metres: the height of the neck's beginning
 ENOUGH = 0.01  # share of a texture that must be known for hair, or skin, to go on by itself
 
 

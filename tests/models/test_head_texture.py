@@ -153,3 +153,28 @@ def test_hair_is_no_lighter_where_it_faces_the_lamp_than_beside_the_face(reader)
     seen = Seen(reader, view(reader.model, 0.0), painted(reader, SKIN, SKIN), lamp)
     colour = side_colour(reader, with_hair(seen, 1.0).read(reader), lamp)
     torch.testing.assert_close(colour, torch.tensor(BESIDE), atol=0.06, rtol=0)
+
+
+@pytest.mark.parametrize(("lamp", "copied"), [(0.0, True), (1.5, False)])
+def test_a_shaded_half_does_not_tell_what_the_lit_one_is_like(reader, lamp, copied):
+    light = EVEN.clone()
+    light[:, 3] = lamp  # from the side that the picture does not show
+    wanted = painted(reader, SKIN, HAIR)
+    patched = wanted.clone()
+    for columns in (slice(12, 18), slice(46, 52)):  # a patch on each cheek
+        patched[:, :, 24:34, columns] = torch.tensor([0.4, 0.8, 1.6])[None, :, None, None]
+    plain, texture = (Seen(reader, view(reader.model, 0.8), look, light).read(reader) for look in (wanted, patched))
+    shown, hidden = ((texture - plain).abs()[:, :, 27:33, columns].mean() for columns in (slice(14, 16), slice(48, 50)))
+    assert shown > 0.5 and (hidden > 0.5 * shown) == copied
+
+
+def test_strands_before_the_neck_are_none_of_its_skin(reader):
+    seen = with_hair(Seen(reader, view(reader.model, 0.0), painted(reader, SKIN, SKIN)), 1.0)
+    without = seen.read(reader)
+    chin = float(seen.points[0, reader.chin, 1]) * SIZE
+    below = torch.arange(SIZE)[None, None, :, None] > chin + 3
+    strand = (torch.arange(SIZE) % 8 < 3) & below & (seen.mask > 0)
+    assert strand.sum() > 20
+    seen.image = torch.where(strand, torch.tensor(BESIDE)[None, :, None, None], seen.image)
+    neck = (reader.neck > 0).expand_as(without)
+    assert (seen.read(reader) - without).abs()[neck].mean() < 0.05
