@@ -2,6 +2,8 @@
 
 import torch
 
+NEAREST, FARTHEST = 0.4, 4.0  # metres from cameras to faces: all that are trained on, and that networks tell
+
 
 def intrinsics(focal: torch.Tensor, principal: torch.Tensor) -> torch.Tensor:
     """The matrix K of a camera with square pixels.

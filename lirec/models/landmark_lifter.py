@@ -10,14 +10,14 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from lirec.geometry import euler_to_matrix, matrix_to_euler, project
+from lirec.geometry.camera import FARTHEST, NEAREST
 from lirec.geometry.landmarks import box_normalised
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.conditions import ConditionRenderer, DrivenMaps, SourceMaps
 from lirec.models.layers import ResidualPerceptron, StaysFloat32, principal_axes
 from lirec.models.morphable_model import MorphableModel
 
-DISTANCE = 1.2  # metres from the camera to the head: the perspective of a portrait
-MOST = 1.5  # of the logarithm of what the distance is told to differ from that by
+DISTANCE = 1.2  # metres from the camera to the head, unless landmarks tell another: the perspective of a portrait
 
 
 @dataclass
@@ -76,7 +76,7 @@ class LandmarkLifter(StaysFloat32, ModelMixin, ConfigMixin):
         """
         points = (box_normalised(landmarks).flatten(1) - self.middle) @ self.whitening
         *parts, farther = self.head(self.encoder(points.to(self.dtype))).float().split(self.counts, 1)
-        return LandmarkLifterOutput(*parts, DISTANCE * farther[:, 0].clamp(-MOST, MOST).exp())
+        return LandmarkLifterOutput(*parts, (DISTANCE * farther[:, 0].exp()).clamp(NEAREST, FARTHEST))
 
 
 @dataclass

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lirec.geometry import euler_to_matrix, intrinsics, project
+from lirec.geometry.camera import NEAREST
 from lirec.models.morphable_model import MorphableModel
 
 TYPICAL_SCALE = 4.6  # crop sides per metre in the face's plane: a face of 15 cm in a crop 1.45 times as wide
@@ -48,6 +49,7 @@ def read_head(numbers: torch.Tensor, identity_count: int, expression_count: int)
     # the size in the picture is plain to see, the focal length hardly: depth follows from both
     scale = TYPICAL_SCALE * log_scale.exp()
     focal = TYPICAL_FOCAL * log_focal.clamp(-math.log(6), math.log(6)).exp()
+    focal = torch.maximum(focal, NEAREST * scale)
     translation = torch.cat((0.2 * offset / scale, focal / scale), 1)
     return Head(identity, expression, angles, translation, focal[:, 0])
 

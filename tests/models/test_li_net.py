@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from lirec.geometry import euler_to_matrix, project
+from lirec.geometry.camera import NEAREST
 from lirec.geometry.landmarks import Frame, box_normalised
 from lirec.models.dc_net import DCNet
 from lirec.models.discriminators import LandmarkClassifier, LandmarkDiscriminator, PoseRegressor
@@ -135,6 +136,9 @@ def test_lifter(quartets, tmp_path):
     told = lifter(quartets.source)
     assert (told.identity.shape, told.expression.shape, told.angles.shape) == ((4, 80), (4, 51), (4, 3))
     assert told.distance.shape == (4,)
+    lifter.head.bias.data[-1] = -5
+    assert (lifter(quartets.source).distance == NEAREST).all()
+    lifter.head.bias.data[-1] = 0
     torch.testing.assert_close(lifter(quartets.source * 200 + 30).angles, told.angles, atol=1e-4, rtol=0)
     assert lifter.half().dtype == torch.float32  # landmarks want more than three digits
     save_model(lifter, tmp_path / "lifter")

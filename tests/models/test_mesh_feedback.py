@@ -1,11 +1,14 @@
 """MeshFeedback: where it looks, and that what it sees there changes what was regressed."""
 
+import math
+
 import pytest
 import torch
 
 from lirec.geometry import euler_to_matrix, intrinsics, project
+from lirec.geometry.camera import NEAREST
 from lirec.models.et_net import ETNet
-from lirec.models.mesh_feedback import MeshFeedback, head_counts, read_head
+from lirec.models.mesh_feedback import TYPICAL_SCALE, MeshFeedback, head_counts, read_head
 from lirec.models.rec_net import RecNet
 
 TINY = {"image_size": 32, "layer_type": "basic", "depths": (1, 1), "hidden_sizes": (8, 16), "embedding_size": 8}
@@ -43,6 +46,17 @@ def test_nothing_regressed_is_a_plausible_face(feedback):
     places = feedback.places(torch.zeros(1, COUNT))
     assert places.abs().max() < 1.2 and places.mean(1).abs().max() < 0.5
     assert (places.amax(1) - places.amin(1)).min() > 0.6
+
+
+def test_no_face_is_nearer_than_those_that_were_trained_on():
+    """A large face in a wide-angle picture is as large, but seen from the least distance."""
+    numbers = torch.zeros(2, COUNT)
+    numbers[1, -2] = 0.3
+    numbers[:, -1] = -1.7
+    head = read_head(numbers, 80, 51)
+    torch.testing.assert_close(head.translation[:, 2], torch.full((2,), NEAREST))
+    scale = head.focal / head.translation[:, 2]
+    torch.testing.assert_close(scale, torch.tensor([TYPICAL_SCALE, TYPICAL_SCALE * math.exp(0.3)]))
 
 
 def test_each_step_changes_the_numbers(feedback):

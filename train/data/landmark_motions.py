@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 
 from lirec.geometry import euler_to_matrix, project
+from lirec.geometry.camera import FARTHEST, NEAREST
 from lirec.models.morphable_model import NECK_PIVOT, MorphableModel
 from train.data.skins import Dice
 from train.data.synthetic import HELD_OUT_SEED, ExpressionSampler, random_angles
 
-NEAR, FAR = 0.4, 4.0  # metres between cameras and faces
 FRESH = -100  # label of people that are not told apart; what `cross_entropy` ignores
 
 
@@ -119,7 +119,7 @@ class LandmarkMotions:
 
     @staticmethod
     def _distance(dice: Dice) -> torch.Tensor:
-        return torch.exp(dice.uniform(math.log(NEAR), math.log(FAR)))
+        return torch.exp(dice.uniform(math.log(NEAREST), math.log(FARTHEST)))
 
     def _seen(self, distance: torch.Tensor, identity, motions) -> list[torch.Tensor]:
         """Landmarks of people making motions before cameras (B,) metres away, that look at the first."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from lirec.errors import LirecError
-from lirec.geometry.camera import intrinsics, project
+from lirec.geometry.camera import FARTHEST, NEAREST, intrinsics, project
 from lirec.geometry.lighting import directional_light, linear_to_srgb, shade, srgb_to_linear
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.rasterizer import interpolate, rasterize
@@ -331,7 +331,7 @@ class SyntheticFaces:
     def _camera(self, dice: Dice, vertices, angles, box_scale=BOX_SCALE):
         """Translation and focal length that put the landmarks' box in the middle, at 1 / box_scale of the side."""
         rotation = euler_to_matrix(angles)
-        distance = torch.exp(dice.uniform(math.log(0.4), math.log(4.0)))
+        distance = torch.exp(dice.uniform(math.log(NEAREST), math.log(FARTHEST)))
         translation = torch.stack((torch.zeros_like(distance), torch.zeros_like(distance), distance), 1)
         unit = torch.eye(3, device=self.device).expand(dice.count, 3, 3)
         wobble = dice.normal(0, 0.02, 2)
