@@ -1,5 +1,6 @@
 """Where the pixels of a driven view come from in the source picture (JR2Net, equation 2)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from lirec.geometry.rasterizer import Fragments, interpolate
 
 DEPTH_TOLERANCE = 0.005  # metres that a point may lie behind what the source sees there
-FILL_LEVELS = 5  # the motion of the mesh fades out over about 2 ** FILL_LEVELS pixels around it
+REACH = 0.25  # of a picture's width round the mesh, over which its motion fades out
 
 
 @dataclass
@@ -108,7 +109,7 @@ def extend(grid: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     rest = pixel_grid(height, width, grid)
     motion = (grid - rest).permute(0, 3, 1, 2) * known
     pyramid = [torch.cat((motion, known), 1)]
-    for _ in range(FILL_LEVELS):
+    for _ in range(max(round(math.log2(REACH * width)), 0)):
         pyramid.append(F.avg_pool2d(pyramid[-1], 2, ceil_mode=True, count_include_pad=False))
     filled = torch.zeros_like(pyramid[-1][:, :2])
     for level in reversed(pyramid):

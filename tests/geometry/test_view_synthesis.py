@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 
 from lirec.geometry import euler_to_matrix, intrinsics, project, rasterize
 from lirec.geometry.view_synthesis import dense_correspondence, extend, hiding_depth, pixel_grid, reproject, warp
@@ -92,6 +93,18 @@ def test_motion_goes_on_beyond_the_mesh_and_fades():
     row = motion[32]
     assert 0.03 < row[22] < 0.11 and row[10] < row[20] < row[23] + 1e-3 and row[0] < 0.05
     assert extend(grid, 0 * known).allclose(pixel_grid(64, 64, known))
+
+
+def test_motion_goes_as_far_in_a_picture_of_any_size():
+    """Photos are drawn at their own size, but networks are trained on small ones."""
+    motions = []
+    for size in (64, 256):
+        known = torch.zeros(1, 1, size, size)
+        known[..., size // 2 - size // 8 : size // 2 + size // 8, size // 2 - size // 8 : size // 2 + size // 8] = 1
+        rest = pixel_grid(size, size, known)
+        motions.append((extend(rest + 0.1, known) - rest).permute(0, 3, 1, 2))
+    small, large = motions
+    torch.testing.assert_close(F.avg_pool2d(large, 4), small, atol=0.01, rtol=0)
 
 
 def test_warp_moves_pixels():
