@@ -102,6 +102,13 @@ def relit(source: SourceMaps, before: torch.Tensor, after: torch.Tensor) -> torc
     return source.harmonics + (after - before) * (source.harmonics[:, :1] / before[:, :1].clamp_min(0.1))
 
 
+def resized(photo: torch.Tensor, size: int) -> torch.Tensor:
+    """Square pictures (B, C, H, H), `size` wide."""
+    if photo.shape[3] == size:
+        return photo
+    return F.interpolate(photo, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
 def without_head(photo: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
     """
     Photos in which what surrounds the heads, their hair too, goes on in their place.
@@ -143,9 +150,7 @@ class ConditionRenderer:
             view: the heads as they are in the photos.
             textured: whether the heads are to be completed later.
         """
-        image = photo
-        if photo.shape[3] != self.size:
-            image = F.interpolate(photo, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
+        image = resized(photo, self.size)
         points = project(view.vertices, view.rotation, view.translation, view.K)
         normals = vertex_normals(view.vertices, self.model.triangles) @ view.rotation.transpose(1, 2)
         fragments = self._rasterize(points, self.size)

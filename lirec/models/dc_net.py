@@ -25,7 +25,8 @@ from lirec.models.layers import ModulatedBlock, convolution, for_network
 LAYERS = ("warped", "completed", "background", "interior", "generated")
 """What `output="layers"` blends: the source's pixels moved with the mesh and shifted a little; those of the face's
 other half and, where that is hidden too, the texture that goes on from what is seen; the source's pixels where they are
-(shifted to cover what the head has left); the rendered inside of mouth and eyes; and painted pixels."""
+(what surrounds the head goes on where it was, and is shifted); the rendered inside of mouth and eyes; and painted
+pixels."""
 RELIT = ("warped", "completed", "interior")  # layers that get lighter and darker; the last also warmer and cooler
 CONDITIONS = ("full", "rendered", "no_warp", "no_light")
 

@@ -27,7 +27,8 @@ class LandmarkLifterOutput(BaseOutput):
         identity (`torch.Tensor` of shape `(B, 80)`): α, standard deviations.
         expression (`torch.Tensor` of shape `(B, 51)`): β as regressed, a little beyond [0, 1] at times.
         angles (`torch.Tensor` of shape `(B, 3)`): pitch, yaw, roll in radians.
-        distance (`torch.Tensor` of shape `(B,)`): metres from the camera, which perspective tells.
+        distance (`torch.Tensor` of shape `(B,)`): metres from the camera, which perspective tells, `NEAREST` to
+            `FARTHEST`.
     """
 
     identity: torch.Tensor

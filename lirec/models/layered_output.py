@@ -9,7 +9,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from lirec.geometry.view_synthesis import pixel_grid, warp
-from lirec.models.conditions import MARGIN, DrivenMaps, SourceMaps
+from lirec.models.conditions import MARGIN, DrivenMaps, SourceMaps, resized
 from lirec.models.hair import grown
 
 HIDDEN = 10.0
@@ -51,13 +51,6 @@ def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def rows(maps: torch.Tensor, count: int) -> torch.Tensor:
     """Maps of one photo for `count` pictures."""
     return maps.expand(count, -1, -1, -1)
-
-
-def resized(pictures: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Pictures (B, C, H, W) that are to get smaller, if at all."""
-    if pictures.shape[2:] == size:
-        return pictures
-    return F.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def softened(rendered: torch.Tensor) -> torch.Tensor:
@@ -107,7 +100,7 @@ def tinted(painted: torch.Tensor, source: SourceMaps, driven: DrivenMaps) -> tor
     """
     surface, count = driven.surface, len(painted)
     left = rows(source.mask, count) * (1 - surface.mask)
-    colours, where = rows(resized(source.scene, painted.shape[2:]), count), left
+    colours, where = rows(resized(source.scene, painted.shape[3]), count), left
     if driven.whole is not None:
         skin = surface.mask * (1 - surface.mouth) * (1 - surface.eyes)
         colours, where = torch.where(surface.mask > 0, driven.whole, colours), left + skin
@@ -159,7 +152,7 @@ class Adjustments:
         count, mask, grid = len(self.offsets), driven.surface.mask, driven.surface.correspondence.grid
         picture = warp(rows(source.photo, count), driven.fine.correspondence.grid + self.shift)
         grid = grid + SHIFT * enlarge(self.offsets[:, :2], mask.shape[2:]).movedim(1, -1)
-        scene = resized(source.scene, mask.shape[2:])
+        scene = resized(source.scene, mask.shape[3])
         own = warp(rows(grown(source.mask, MARGIN), count), grid) * (1 - grown(mask, MARGIN))
         scene, own = (enlarge(plane, picture.shape[2:]) for plane in (warp(rows(scene, count), grid), own))
         return picture + own * (scene - picture)

@@ -20,8 +20,8 @@ from lirec.models.layers import AdaptiveBlock, ResidualPerceptron, convolution, 
 
 LAYERS = ("rotated", "warped", "background", "interior", "generated")
 """What `ExpressionGenerator` blends: R's picture moved from the source's expression to the wanted one, the photo moved
-by pose and expression, the photo where it is, stretched over what the head has left, the rendered inside of mouth and
-eyes, and painted pixels. The first, which is the photo where there is no R, is shifted a little besides."""
+by pose and expression, the photo where it is, its scene stretched over what the head has left, the rendered inside of
+mouth and eyes, and painted pixels. The first, which is the photo where there is no R, is shifted a little besides."""
 RELIT = ("rotated", "warped", "interior")  # layers that get lighter and darker; the last also warmer and cooler
 DRAWN_CHANNELS = 6  # of images of two sets of landmarks
 

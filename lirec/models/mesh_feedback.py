@@ -49,7 +49,7 @@ def read_head(numbers: torch.Tensor, identity_count: int, expression_count: int)
     # the size in the picture is plain to see, the focal length hardly: depth follows from both
     scale = TYPICAL_SCALE * log_scale.exp()
     focal = TYPICAL_FOCAL * log_focal.clamp(-math.log(6), math.log(6)).exp()
-    focal = torch.maximum(focal, NEAREST * scale)
+    focal = torch.maximum(focal, NEAREST * scale)  # depth at least
     translation = torch.cat((0.2 * offset / scale, focal / scale), 1)
     return Head(identity, expression, angles, translation, focal[:, 0])
 
