@@ -9,8 +9,9 @@ from torch import Tensor
 
 from lirec import DCNetPipeline
 from lirec.geometry import matrix_to_euler, project, rasterize
-from lirec.geometry.view_synthesis import HeadView, warp
+from lirec.geometry.view_synthesis import HeadView
 from lirec.models.conditions import ConditionRenderer, relit
+from lirec.models.layered_output import Adjustments
 from lirec.pipelines.reconstruction import Face
 from lirec.pipelines.tracking import FaceTracker
 from lirec.processing.crop import Crop
@@ -62,7 +63,7 @@ class Studio:
         self, sources: Sequence[Face], drivers: Sequence[Face], lights: Sequence[str] = ("source",)
     ) -> tuple[Tensor, ...]:
         """Pictures (B, 3, S, S) of the sources with the drivers' expressions and poses: DCNet's, in each light, that of
-        the "source" or all of that of the "driving" one, and the warp's."""
+        the "source" or all of that of the "driving" one, and the pixels that it moves alone."""
         photo, view = self.pictures(sources), self.view(sources, drivers)
         source = self.renderer.source(photo, self.view(sources, sources))
         told = (self._stack(face.light for face in faces) for faces in (sources, drivers))
@@ -73,7 +74,8 @@ class Studio:
             if image.shape[2:] != photo.shape[2:]:
                 image = F.interpolate(image, photo.shape[2:], mode="bilinear", antialias=True, align_corners=False)
             pictures.append(image)
-        return *pictures, warp(photo, driven.fine.correspondence.grid)
+        as_it_is = Adjustments(photo.new_zeros(len(photo), 6, 1, 1), photo.shape[2:])
+        return *pictures, as_it_is.moved(source, driven)
 
     def view(self, shapes: Sequence[Face], motions: Sequence[Face]) -> HeadView:
         """Heads of one's shape and the other's expression, pose and camera, their landmarks about where the other's
