@@ -7,9 +7,9 @@ import torch.nn.functional as F
 
 from lirec.geometry import fit_light, interpolate, linear_to_srgb, project, rasterize, shade, srgb_to_linear
 from lirec.geometry.filling import spread
+from lirec.geometry.masks import grown
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.view_synthesis import Correspondence, HeadView, dense_correspondence, hiding_depth
-from lirec.models.hair import grown
 from lirec.models.head_texture import TextureReader
 from lirec.models.morphable_model import MorphableModel
 
@@ -28,8 +28,8 @@ class SourceMaps:
         normal: (B, 3, S, S) camera frame, 0 outside the head.
         light: (B, 3, S, S) sRGB: what the head looks like if it is all skin under the fitted light.
         mask: (B, 1, S, S) 1 where the head is seen.
-        scene: (B, 3, H, H) sRGB: the photo without the head, in whose place goes on what surrounds it; None as
-            `texture`.
+        scene: (B, 3, H, H) sRGB: the photo without the head, in whose place goes on what surrounds it; small_scene:
+            (B, 3, S, S) the same, smaller; None as `texture`.
         depth: (B, 1, H, H) metres, of `hiding_depth`.
         points: (B, V, 3) projected vertices: x, y in picture widths, metres.
         harmonics: (B, 9, 3) the fitted light, skin colour included, linear RGB.
@@ -43,6 +43,7 @@ class SourceMaps:
     light: torch.Tensor
     mask: torch.Tensor
     scene: torch.Tensor | None
+    small_scene: torch.Tensor | None
     depth: torch.Tensor
     points: torch.Tensor
     harmonics: torch.Tensor
@@ -158,9 +159,10 @@ class ConditionRenderer:
         harmonics = self.fit(image, normal, fragments)
         fine = fragments if photo.shape[3] == self.size else self._rasterize(points, photo.shape[3])
         mask, depth = (fragments.triangle >= 0)[:, None].to(image.dtype), hiding_depth(fine)
-        texture = scene = None
+        texture = scene = small_scene = None
         if textured:
             scene = without_head(photo, (depth > 0).to(photo.dtype))
+            small_scene = resized(scene, self.size)
             skin = mask * self.fits_light[fragments.triangle.clamp_min(0)][:, None]
             texture = self.textures.read(image, mask, skin, points, normals, depth, harmonics, view)
         return SourceMaps(
@@ -170,6 +172,7 @@ class ConditionRenderer:
             light=self._light_map(normal, fragments, harmonics),
             mask=mask,
             scene=scene,
+            small_scene=small_scene,
             depth=depth,
             points=points,
             harmonics=harmonics,

@@ -17,7 +17,6 @@ from lirec.models.layered_output import (
     compose,
     enlarge,
     paint,
-    rows,
     softened,
 )
 from lirec.models.layers import ModulatedBlock, convolution, for_network
@@ -229,7 +228,7 @@ class DCNet(ModelMixin, ConfigMixin):
     @staticmethod
     def _blend(adjustments, layers, source: SourceMaps, driven: DrivenMaps) -> LayeredOutput:
         change = Adjustments(adjustments, source.photo.shape[2:])
-        photo = rows(source.photo, len(layers))
+        photo = source.photo.expand(len(layers), -1, -1, -1)
         moved = {"warped": change.moved(source, driven), "completed": complete(photo, driven, driven.fine)}
         return compose(change, layers, moved, source, driven, LAYERS, RELIT)
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from lirec.geometry import srgb_to_linear
+from lirec.geometry.masks import grown, masked_mean
 from lirec.geometry.view_synthesis import pixel_grid
 
 NEAR, FAR, AWAY = 0.016, 0.07, 0.16  # of a picture's width round a head: hair from the first to the second, if any;
@@ -67,10 +67,10 @@ def find_hair(image: torch.Tensor, mask: torch.Tensor, skin: torch.Tensor, axis:
     for _ in range(2):  # once more without what is background or skin after all
         hair = _Colours.of(colours, above * likelihood)
         likelihood = torch.cat((hair.log_density(colours), *others), 1).softmax(1)[:, :1]
-    told = _mean(likelihood, above) - torch.maximum(_mean(likelihood, away), _mean(likelihood, bare))
+    told = masked_mean(likelihood, above) - torch.maximum(masked_mean(likelihood, away), masked_mean(likelihood, bare))
     known = (above.mean((2, 3)) > ENOUGH) & (away.mean((2, 3)) > ENOUGH)
     low = beside * (height < EAR) * (height > JAW)
-    hanging = torch.cat([_mean(likelihood, low * half) for half in (side < 0, side > 0)], 1)
+    hanging = torch.cat([masked_mean(likelihood, low * half) for half in (side < 0, side > 0)], 1)
     return Hair(
         colour=(hair.mean[..., 0].exp() - DARK).clamp_min(0),
         trust=(ramp(told, TOLD) * known)[..., None, None],
@@ -109,18 +109,6 @@ def _upright(place: torch.Tensor, axis: torch.Tensor) -> tuple[torch.Tensor, tor
     up = up[:, None, None, None] / up.square().sum(1).clamp_min(1e-9)[:, None, None, None, None]
     x, y = off.unbind(-1)
     return x * up[..., 0] + y * up[..., 1], y * up[..., 0] - x * up[..., 1]
-
-
-def grown(mask: torch.Tensor, share: float) -> torch.Tensor:
-    """A mask (B, 1, S, S), larger by a share of the picture's width all round."""
-    radius = round(share * mask.shape[3])
-    rows = F.max_pool2d(mask, (1, 2 * radius + 1), 1, (0, radius))
-    return F.max_pool2d(rows, (2 * radius + 1, 1), 1, (radius, 0))
-
-
-def _mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """(B, 1), of values and weights (B, 1, S, S); 0 where nothing has weight."""
-    return (values * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-6)
 
 
 def ramp(values: torch.Tensor, ends: tuple[float, float]) -> torch.Tensor:

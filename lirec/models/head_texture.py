@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from lirec.geometry import Fragments, interpolate, linear_to_srgb, rasterize, srgb_to_linear
 from lirec.geometry.filling import spread
 from lirec.geometry.lighting import C0, spherical_harmonics
+from lirec.geometry.masks import masked_mean
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
 from lirec.models.hair import Hair, find_hair, ramp
 from lirec.models.morphable_model import AXIS_Z, SKIN_BOTTOM, MorphableModel, mirrored_skin
@@ -98,9 +99,7 @@ class TextureReader:
         hair = find_hair(image, mask, skin, points[:, [self.chin, self.crown], :2])
         looks_like_hair = F.grid_sample(hair.likelihood, grid, align_corners=False)
         # Hair is lit as what is seen of the head is on average: it looks all ways too.
-        turned = towards.clamp_min(0) * self.head
-        average = (lit * turned).sum((2, 3)) / turned.sum((2, 3)).clamp_min(1)
-        hair = replace(hair, colour=hair.colour / average)
+        hair = replace(hair, colour=hair.colour / masked_mean(lit, towards.clamp_min(0) * self.head))
         known = known * (1 - hair.trust * looks_like_hair * self.neck)  # strands that hang before it
         mirrors = ramp(mirrored_skin(lit) / lit, SHADE)
         return self._completed(even, known, mirrors, hair, hair.covers(place), looks_like_hair)

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from diffusers.utils import BaseOutput
 from torch import nn
 
+from lirec.geometry.masks import grown
 from lirec.geometry.view_synthesis import pixel_grid, warp
-from lirec.models.conditions import MARGIN, DrivenMaps, SourceMaps, resized
-from lirec.models.hair import grown
+from lirec.models.conditions import MARGIN, DrivenMaps, SourceMaps
 
 HIDDEN = 10.0
 """How much a share is lowered of what a head hides: no network outweighs it, however unsure of all other layers."""
@@ -46,11 +46,6 @@ def paint(x: torch.Tensor) -> torch.Tensor:
 def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Pictures, features or shares (B, C, h, w) at another size."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
-
-
-def rows(maps: torch.Tensor, count: int) -> torch.Tensor:
-    """Maps of one photo for `count` pictures."""
-    return maps.expand(count, -1, -1, -1)
 
 
 def softened(rendered: torch.Tensor) -> torch.Tensor:
@@ -98,12 +93,11 @@ def tinted(painted: torch.Tensor, source: SourceMaps, driven: DrivenMaps) -> tor
         painted: sRGB.
         source: maps of the photos, one row or B; driven: of their heads.
     """
-    surface, count = driven.surface, len(painted)
-    left = rows(source.mask, count) * (1 - surface.mask)
-    colours, where = rows(resized(source.scene, painted.shape[3]), count), left
+    surface, colours = driven.surface, source.small_scene
+    where = source.mask * (1 - surface.mask)
     if driven.whole is not None:
         skin = surface.mask * (1 - surface.mouth) * (1 - surface.eyes)
-        colours, where = torch.where(surface.mask > 0, driven.whole, colours), left + skin
+        colours, where = torch.where(surface.mask > 0, driven.whole, colours), where + skin
     luma = painted.new_tensor(LUMA)[:, None, None]
     light, usual = ((picture * luma).sum(1, keepdim=True) + BLACK for picture in (painted, colours))
     ratio = (light / usual).clamp(1 / CONTRAST, CONTRAST)
@@ -150,11 +144,13 @@ class Adjustments:
         beside a head that turns away.
         """
         count, mask, grid = len(self.offsets), driven.surface.mask, driven.surface.correspondence.grid
-        picture = warp(rows(source.photo, count), driven.fine.correspondence.grid + self.shift)
+        photo, scene, head = (
+            plane.expand(count, -1, -1, -1) for plane in (source.photo, source.small_scene, grown(source.mask, MARGIN))
+        )
+        picture = warp(photo, driven.fine.correspondence.grid + self.shift)
         grid = grid + SHIFT * enlarge(self.offsets[:, :2], mask.shape[2:]).movedim(1, -1)
-        scene = resized(source.scene, mask.shape[3])
-        own = warp(rows(grown(source.mask, MARGIN), count), grid) * (1 - grown(mask, MARGIN))
-        scene, own = (enlarge(plane, picture.shape[2:]) for plane in (warp(rows(scene, count), grid), own))
+        own = warp(head, grid) * (1 - grown(mask, MARGIN))
+        scene, own = (enlarge(plane, picture.shape[2:]) for plane in (warp(scene, grid), own))
         return picture + own * (scene - picture)
 
     def background(self, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:
