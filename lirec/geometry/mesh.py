@@ -1,4 +1,4 @@
-"""Triangle meshes: normals and subdivision."""
+"""Triangle meshes: grids, normals and subdivision."""
 
 import numpy as np
 import torch
@@ -150,3 +150,11 @@ def check_triangles(triangles: torch.Tensor, count: int) -> None:
         low, high = triangles.aminmax()
         if low < 0 or high >= count:
             raise ValueError(f"triangles must be indices from 0 to {count - 1}, not {low} to {high}.")
+
+
+def grid_triangles(rows: int, columns: int, closed: bool = False) -> torch.Tensor:
+    """Triangles (F, 3) of a grid of vertices; closed joins the last column to the first."""
+    last = columns if closed else columns - 1
+    r, c = torch.meshgrid(torch.arange(rows - 1), torch.arange(last), indexing="ij")
+    a, b = (r * columns + c).flatten(), (r * columns + (c + 1) % columns).flatten()
+    return torch.cat((torch.stack((a, a + columns, b), 1), torch.stack((b, a + columns, b + columns), 1)))

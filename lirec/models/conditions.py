@@ -10,6 +10,8 @@ from lirec.geometry.filling import spread
 from lirec.geometry.masks import grown
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.view_synthesis import Correspondence, HeadView, dense_correspondence, hiding_depth
+from lirec.models.hair import find_hair
+from lirec.models.hair_sheet import HairSheet, MovedHair, find_sheet, move
 from lirec.models.head_texture import TextureReader
 from lirec.models.morphable_model import MorphableModel
 
@@ -34,6 +36,7 @@ class SourceMaps:
         points: (B, V, 3) projected vertices: x, y in picture widths, metres.
         harmonics: (B, 9, 3) the fitted light, skin colour included, linear RGB.
         texture: (B, 3, T, T) of `TextureReader`: all of the head; None where it is not to be completed.
+        sheet: the long hair; None where there is none, or as `texture`.
         view: the heads and their cameras.
     """
 
@@ -48,6 +51,7 @@ class SourceMaps:
     points: torch.Tensor
     harmonics: torch.Tensor
     texture: torch.Tensor | None
+    sheet: HairSheet | None
     view: HeadView
 
 
@@ -80,6 +84,7 @@ class DrivenMaps:
         normal, light: (B, 3, S, S) as in `SourceMaps`.
         whole: (B, 3, S, S) sRGB: the source's texture on the head; None where it is not completed.
         surface: at S pixels; fine: at the photo's H pixels.
+        hair: the source's long hair, at the photo's pixels; None where there is none.
     """
 
     normal: torch.Tensor
@@ -87,6 +92,7 @@ class DrivenMaps:
     whole: torch.Tensor | None
     surface: Surface
     fine: Surface
+    hair: MovedHair | None
 
 
 def relit(source: SourceMaps, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
@@ -137,6 +143,7 @@ class ConditionRenderer:
         self.model, self.size = model, size
         self.fits_light = model.select_triangles("skin", "lips")
         self.in_mouth = model.select_triangles("mouth_cavity", "teeth_upper", "teeth_lower", "tongue")
+        self.in_ears = model.select_triangles("ear")
         self.in_eyes = model.select_triangles("eye_left", "eye_right", "eye_cavity")
         self.albedo = model.mean_albedo[None]
         self.textures = TextureReader(model)
@@ -159,12 +166,15 @@ class ConditionRenderer:
         harmonics = self.fit(image, normal, fragments)
         fine = fragments if photo.shape[3] == self.size else self._rasterize(points, photo.shape[3])
         mask, depth = (fragments.triangle >= 0)[:, None].to(image.dtype), hiding_depth(fine)
-        texture = scene = small_scene = None
+        texture = sheet = scene = small_scene = None
         if textured:
             scene = without_head(photo, (depth > 0).to(photo.dtype))
             small_scene = resized(scene, self.size)
             skin = mask * self.fits_light[fragments.triangle.clamp_min(0)][:, None]
-            texture = self.textures.read(image, mask, skin, points, normals, depth, harmonics, view)
+            hair = find_hair(image, mask, skin, points[:, self.model.chin_and_crown, :2])
+            texture = self.textures.read(image, mask, hair, points, normals, depth, harmonics, view)
+            ears = mask * self.in_ears[fragments.triangle.clamp_min(0)][:, None]
+            sheet = find_sheet(hair, hiding_depth(fragments), ears, view)
         return SourceMaps(
             photo=photo,
             image=image,
@@ -177,6 +187,7 @@ class ConditionRenderer:
             points=points,
             harmonics=harmonics,
             texture=texture,
+            sheet=sheet,
             view=view,
         )
 
@@ -207,6 +218,7 @@ class ConditionRenderer:
         normal = F.normalize(interpolate(fragments, model.triangles, normals), dim=-1).movedim(-1, 1)
         uv = self._texture_places(fragments)
         surface = fine = self._surface(source, fragments, uv, completed)
+        closer = fragments
         if source.photo.shape[3] != self.size:
             closer = self._rasterize(points, source.photo.shape[3])
             fine = self._surface(source, closer, self._texture_places(closer), completed)
@@ -217,7 +229,10 @@ class ConditionRenderer:
         whole = None
         if completed:
             whole = self.textures.show(source.texture, uv, normal.movedim(1, -1), light) * surface.mask
-        return DrivenMaps(normal, self._light_map(normal, fragments, light), whole, surface, fine)
+        hair = None
+        if source.sheet is not None:
+            hair = move(source.sheet, source.view, view, closer.depth[:, None])
+        return DrivenMaps(normal, self._light_map(normal, fragments, light), whole, surface, fine, hair)
 
     def fit(self, image: torch.Tensor, normal: torch.Tensor, fragments) -> torch.Tensor:
         """(B, 9, 3) light under which a surface that is all of one colour looks most like the skin in `image`."""

@@ -41,9 +41,14 @@ class Hair:
 
     def covers(self, place: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) in [0, 1]: whether it hangs at places (B, H, W, 2), in picture widths, beside the face."""
-        _, side = _upright(place, self.axis)
+        _, side = self.upright(place)
         left, right = self.hanging.view(-1, 2, 1, 1, 1).unbind(1)
         return torch.where(side < 0, left, right) * self.trust
+
+    def upright(self, place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """How high places (1 or B, H, W, 2), in picture widths, are from chin (0) to crown (1), and how far to the
+        right, in heads: (B, 1, H, W)."""
+        return _upright(place, self.axis)
 
 
 def find_hair(image: torch.Tensor, mask: torch.Tensor, skin: torch.Tensor, axis: torch.Tensor) -> Hair:

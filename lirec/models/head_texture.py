@@ -10,7 +10,7 @@ from lirec.geometry.filling import spread
 from lirec.geometry.lighting import C0, spherical_harmonics
 from lirec.geometry.masks import masked_mean
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
-from lirec.models.hair import Hair, find_hair, ramp
+from lirec.models.hair import Hair, ramp
 from lirec.models.morphable_model import AXIS_Z, SKIN_BOTTOM, MorphableModel, mirrored_skin
 
 GRAZING, FACING = 0.3, 0.8  # cosines below which a surface is not read off a picture, and above which it is
@@ -20,7 +20,7 @@ SHADE = (0.4, 0.8)  # times as lit as the other half, up to which a half does no
 # on it does: a bright cheek that is taken from one in the shade is orange
 BRIGHTEST = 6.0  # times the average head
 LUMINANCE = (0.2126, 0.7152, 0.0722)
-DARK, BRIGHT = 0.3, 2.0  # limits of what light does, as a factor of an even one
+DARK, BRIGHT = 0.6, 3.0  # limits of what light does, as a factor of an even one
 UNKNOWN = 1e-4  # weight of the average head
 SIDE = (1.0, 1.25)  # radians from the front, beyond which long hair covers a head
 NAPE = -0.12  # metres: the height of the neck's beginning
@@ -54,14 +54,13 @@ class TextureReader:
         round_the_side = ramp(torch.atan2(x.abs(), z - AXIS_Z), SIDE) * (y > NAPE)
         self.neck = (y < NAPE)[:, None] * on_head
         self.under_long_hair = round_the_side[:, None] * on_head * ~is_hair
-        self.chin, self.crown = int(model.landmark_vertices[8]), int(model.mean_vertices[:, 1].argmax())
         self.albedo = srgb_to_linear(F.interpolate(model.mean_albedo[None], (size, size), mode="area"))
 
     def read(
         self,
         image: torch.Tensor,
         mask: torch.Tensor,
-        skin: torch.Tensor,
+        hair: Hair,
         points: torch.Tensor,
         normals: torch.Tensor,
         depth: torch.Tensor,
@@ -71,7 +70,7 @@ class TextureReader:
         """
         Args:
             image, mask, points, depth, harmonics, view: as of `SourceMaps`.
-            skin: (B, 1, S, S) where the face's skin is seen.
+            hair: what is taken for it in the image.
             normals: (B, V, 3) of the vertices, camera frame.
 
         Returns:
@@ -96,7 +95,6 @@ class TextureReader:
         lit = shading(normal, harmonics)
         colour = srgb_to_linear(F.grid_sample(image, grid, padding_mode="border", align_corners=False))
         even = (colour / (self.albedo * lit).clamp_min(1e-3)).clamp(0, BRIGHTEST)
-        hair = find_hair(image, mask, skin, points[:, [self.chin, self.crown], :2])
         looks_like_hair = F.grid_sample(hair.likelihood, grid, align_corners=False)
         # Hair is lit as what is seen of the head is on average: it looks all ways too.
         hair = replace(hair, colour=hair.colour / masked_mean(lit, towards.clamp_min(0) * self.head))

@@ -16,7 +16,7 @@ HIDDEN = 10.0
 """How much a share is lowered of what a head hides: no network outweighs it, however unsure of all other layers."""
 SHIFT = 0.4  # half picture widths, at most, by which moved pixels are shifted besides
 LUMA = (0.299, 0.587, 0.114)
-CONTRAST = 3.0  # times as light or as dark as what goes on from the photo, within which pixels are painted
+CONTRAST = 1.6  # times as light or as dark as what goes on from the photo, within which pixels are painted
 BLACK = 0.1  # sRGB, added before such ratios: what is nearly black has no colour to tell
 
 
@@ -28,7 +28,8 @@ class LayeredOutput(BaseOutput):
     Args:
         image (`torch.Tensor` of shape `(B, 3, H, H)`): sRGB; with the `rgb` output H is S.
         generated (`torch.Tensor` of shape `(B, 3, S, S)`): the painted picture alone.
-        weights (`torch.Tensor` of shape `(B, N, H, H)`): share of each layer; None with the `rgb` output.
+        weights (`torch.Tensor` of shape `(B, N, H, H)`): share of each layer, and what is left to 1 is long hair; None
+            with the `rgb` output.
         offsets (`torch.Tensor` of shape `(B, 4, S/2, S/2)`): of the first and background layers, in [-1, 1].
     """
 
@@ -189,6 +190,10 @@ def compose(
     change.relight(pictures, relit)
     shares = put_behind(shares, names, driven.surface.mask)
     image, weights = blend([pictures[name] for name in names], shares)
+    if driven.hair is not None:
+        share = softened(driven.hair.share)
+        image = image + share * (warp(source.photo.expand(len(image), -1, -1, -1), driven.hair.grid) - image)
+        weights = weights * (1 - share)
     return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
 
 

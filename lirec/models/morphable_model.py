@@ -115,6 +115,11 @@ class MorphableModel(StaysFloat32, ModelMixin, ConfigMixin):
     def expression_names(self) -> tuple[str, ...]:
         return tuple(self.config.expression_names)
 
+    @property
+    def chin_and_crown(self) -> torch.Tensor:
+        """Two vertices, the head's lowest and highest."""
+        return torch.stack((self.landmark_vertices[8], self.mean_vertices[:, 1].argmax()))
+
     def forward(self, identity: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
         """
         Args:

@@ -137,6 +137,8 @@ def _repeat(maps: SourceMaps, count: int) -> SourceMaps:
     """The maps of one source as if there were `count` of it."""
 
     def expand(value):
+        if value is None:
+            return None
         if isinstance(value, torch.Tensor):
             return value.expand(count, *value.shape[1:])
         return replace(value, **{part.name: expand(getattr(value, part.name)) for part in fields(value)})

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from lirec.geometry import euler_to_matrix, interpolate, intrinsics, project, rasterize, vertex_normals
 from lirec.geometry.view_synthesis import HeadView, hiding_depth
+from lirec.models.hair import Hair, find_hair
 from lirec.models.head_texture import TextureReader
 
 SIZE = 96
@@ -59,9 +60,11 @@ class Seen:
         self.plain = (plain > 0.99) & (self.mask > 0)
 
     def read(self, reader):
-        return reader.read(
-            self.image, self.mask, self.skin, self.points, self.normals, self.depth, self.light, self.view
-        )
+        hair = self.find_hair(reader.model)
+        return reader.read(self.image, self.mask, hair, self.points, self.normals, self.depth, self.light, self.view)
+
+    def find_hair(self, model):
+        return find_hair(self.image, self.mask, self.skin, self.points[:, model.chin_and_crown, :2])
 
 
 def error(reader, texture, wanted, yaw):
@@ -107,8 +110,10 @@ def test_rows_of_a_batch_do_not_mix(reader):
         return torch.cat([getattr(seen, name) for seen in looks])
 
     heads = HeadView(*(torch.cat([getattr(seen.view, name) for seen in looks]) for name in vars(looks[0].view)))
-    names = ("image", "mask", "skin", "points", "normals", "depth", "light")
-    together = reader.read(*(both(name) for name in names), heads)
+    found = [seen.find_hair(reader.model) for seen in looks]
+    hair = Hair(*(torch.cat([getattr(one, name) for one in found]) for name in vars(found[0])))
+    places = (both(name) for name in ("points", "normals", "depth", "light"))
+    together = reader.read(both("image"), both("mask"), hair, *places, heads)
     torch.testing.assert_close(together, torch.cat([seen.read(reader) for seen in looks]), atol=1e-4, rtol=0)
 
 
@@ -171,7 +176,7 @@ def test_a_shaded_half_does_not_tell_what_the_lit_one_is_like(reader, lamp, copi
 def test_strands_before_the_neck_are_none_of_its_skin(reader):
     seen = with_hair(Seen(reader, view(reader.model, 0.0), painted(reader, SKIN, SKIN)), 1.0)
     without = seen.read(reader)
-    chin = float(seen.points[0, reader.chin, 1]) * SIZE
+    chin = float(seen.points[0, reader.model.chin_and_crown[0], 1]) * SIZE
     below = torch.arange(SIZE)[None, None, :, None] > chin + 3
     strand = (torch.arange(SIZE) % 8 < 3) & below & (seen.mask > 0)
     assert strand.sum() > 20

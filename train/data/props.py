@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from lirec.geometry.mesh import grid_triangles
 from lirec.geometry.rotation import euler_to_matrix
 from lirec.models.morphable_model import AXIS_Z, NECK_PIVOT, MorphableModel
 from train.data.skins import Dice, SkinPainter, Skins, column
@@ -61,14 +62,6 @@ class Scene:
     occlusion: torch.Tensor  # (B, N)
     part: torch.Tensor  # (M,)
     casts: torch.Tensor  # (M,) bool: throws a shadow
-
-
-def grid_triangles(rows: int, columns: int, closed: bool = False) -> torch.Tensor:
-    """Triangles (F, 3) of a grid of vertices; closed joins the last column to the first."""
-    last = columns if closed else columns - 1
-    r, c = torch.meshgrid(torch.arange(rows - 1), torch.arange(last), indexing="ij")
-    a, b = (r * columns + c).flatten(), (r * columns + (c + 1) % columns).flatten()
-    return torch.cat((torch.stack((a, a + columns, b), 1), torch.stack((b, a + columns, b + columns), 1)))
 
 
 def ball(rows: int = 7, columns: int = 10) -> torch.Tensor:

@@ -1,0 +1,117 @@
+"""Long hair, of which a morphable model has none: a sheet that hangs beside the head and goes round with it."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from lirec.geometry import interpolate, project, rasterize
+from lirec.geometry.masks import grown, masked_mean
+from lirec.geometry.mesh import grid_triangles
+from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView, pixel_grid, warp
+from lirec.models.hair import Hair, ramp
+
+NODES = 48  # of the sheet along each side of a picture
+RIM = 0.012  # of a picture's width inside the head's outline: the sheet begins there, and is as far away as the head is
+TEMPLES = (0.3, 0.9)  # heights between chin and crown, between which the outline tells that distance
+SLOPE = 0.01  # squared heads: how little the outline must spread sideways to tell a slope
+TOLD, SURE = (0.3, 0.7), (0.5, 0.9)  # likelihoods of hair, and of its hanging at a side
+FAR = (1.6, 1.2)  # heads beside the face, from the first of which on nothing is hair, and up to the second all that is
+LOW = (-1.0, -0.6)  # heights, below the first of which nothing is, and above the second all
+SHOULDERS = (-0.45, 0.0)  # heights, below the first of which hair stays with the body, and above the second turns
+BORDER = 0.03  # of a picture's width, over which the sheet fades: nobody knows how it goes on
+NOTICED = 0.02  # share of a sheet's most opaque pixel, below which there is no hair
+
+
+@dataclass
+class HairSheet:
+    """
+    The hair that hangs beside B heads in their pictures.
+
+    Args:
+        share: (B, 1, S, S) in [0, 1]: how much of a pixel it is.
+        points: (B, N, 3) nodes in the camera frame; places: (1, N, 2) where they are in the picture, in its widths.
+        turning: (B, N, 1) in [0, 1]: whether they go with the head, or stay with the body.
+    """
+
+    share: torch.Tensor
+    points: torch.Tensor
+    places: torch.Tensor
+    turning: torch.Tensor
+
+
+@dataclass
+class MovedHair:
+    """
+    Args:
+        grid: (B, H, W, 2) where pixels of B driven views are found in the source, as of `Correspondence`.
+        share: (B, 1, H, W) in [0, 1]: how much of these pixels is hair, and not hidden by the head.
+    """
+
+    grid: torch.Tensor
+    share: torch.Tensor
+
+
+def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadView) -> HairSheet | None:
+    """
+    The sheet is as far from the camera as the outline of the head is, and slanted as that is from left to right.
+
+    Args:
+        hair: what was found in the pictures.
+        depth: (B, 1, S, S) metres, of `hiding_depth`.
+        ears: (B, 1, S, S) 1 where the head's are, which hair may cover.
+        view: the heads as they are in the pictures.
+
+    Returns:
+        None if no head has long hair.
+    """
+    head = (depth > 0) * (1 - ears)
+    place = (pixel_grid(*depth.shape[2:], depth) + 1) / 2
+    height, side = hair.upright(place)
+    outer = F.avg_pool2d(grown(1 - head, RIM), 3, 1, 1, count_include_pad=False)
+    edge = torch.minimum(place, 1 - place).amin(-1)[:, None]
+    share = ramp(hair.likelihood, TOLD) * ramp(hair.covers(place), SURE) * outer
+    share = share * ramp(side.abs(), FAR) * ramp(height, LOW) * ramp(edge, (0, BORDER))
+    if share.max() < NOTICED:
+        return None
+
+    rim = head * outer * (height > TEMPLES[0]) * (height < TEMPLES[1])
+    middle, near = (masked_mean(values, rim)[..., None, None] for values in (side, depth))
+    slope = masked_mean((side - middle) * (depth - near), rim) / (masked_mean((side - middle) ** 2, rim) + SLOPE)
+    distance = near + slope[..., None, None] * (side - middle)
+
+    nodes = torch.linspace(0, 1, NODES, device=depth.device)
+    places = torch.stack(torch.meshgrid(nodes, nodes, indexing="ij")[::-1], -1).view(1, -1, 2)
+    distance, height = (
+        warp(values, (places[None] * 2 - 1).expand(len(values), -1, -1, -1))[:, 0, 0, :, None]
+        for values in (distance, height)
+    )
+    rays = torch.cat((places, torch.ones_like(places[..., :1])), 2) @ view.K.inverse().transpose(1, 2)
+    turning = ramp(height, SHOULDERS)
+    return HairSheet(share, rays * distance, places, turning * turning * (3 - 2 * turning))
+
+
+def move(sheet: HairSheet, source: HeadView, view: HeadView, depth: torch.Tensor) -> MovedHair:
+    """
+    The sheet in driven views.
+
+    Args:
+        sheet: one row or B.
+        source: the heads as they are in the sheet's pictures; view: as they are driven.
+        depth: (B, 1, H, W) metres at which the driven heads are seen, infinite elsewhere.
+    """
+    height, width = depth.shape[2:]
+    on_head = (sheet.points - source.translation[:, None]) @ source.rotation
+    turned = on_head @ view.rotation.transpose(1, 2) + view.translation[:, None]
+    points = sheet.points + sheet.turning * (turned - sheet.points)
+    camera = torch.eye(3, device=depth.device).expand_as(view.K)
+    pixels = project(points, camera, torch.zeros_like(view.translation), view.K)
+    triangles = grid_triangles(NODES, NODES).to(depth.device)
+    fragments = rasterize(pixels * pixels.new_tensor([width, height, 1]), triangles, height, width)
+    nodes = torch.cat((sheet.places.expand(len(sheet.turning), -1, -1), sheet.turning), 2)
+    seen = interpolate(fragments, triangles, nodes.expand(len(points), -1, -1))
+    grid, turning = seen[..., :2] * 2 - 1, seen[..., 2]
+    behind = turning * (fragments.depth > depth[:, 0] + DEPTH_TOLERANCE)
+    shown = (fragments.triangle >= 0) * (1 - behind)
+    share = F.grid_sample(sheet.share.expand(len(points), -1, -1, -1), grid, align_corners=False)
+    return MovedHair(grid, share * shown[:, None])

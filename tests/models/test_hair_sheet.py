@@ -1,0 +1,131 @@
+"""Long hair goes round with the head, before what it hangs over and behind what hides it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lirec.geometry import euler_to_matrix, intrinsics
+from lirec.geometry.view_synthesis import HeadView, pixel_grid, warp
+from lirec.models.conditions import ConditionRenderer
+from lirec.models.dc_net import DCNet
+from lirec.models.hair_sheet import SHOULDERS
+
+SIZE = 96
+SKIN, HAIR, BACKGROUND = (0.8, 0.6, 0.5), (0.3, 0.15, 0.1), (0.4, 0.5, 0.8)
+
+
+def colour(rgb):
+    return torch.tensor(rgb)[None, :, None, None]
+
+
+def view(model, *yaws):
+    count = len(yaws)
+    angles = torch.zeros(count, 3)
+    angles[:, 1] = torch.tensor(yaws)
+    return HeadView(
+        model(torch.zeros(count, 80), torch.zeros(count, 51)),
+        euler_to_matrix(angles),
+        torch.tensor([[0.0, 0.0, 1.0]]).expand(count, 3),
+        intrinsics(torch.full((count,), 1.6), torch.tensor([0.5, 0.5])),
+    )
+
+
+@pytest.fixture(scope="module")
+def renderer(morphable_model):
+    return ConditionRenderer(morphable_model, SIZE)
+
+
+@pytest.fixture(scope="module")
+def plain(renderer):
+    """A head before a background, (1, 3, S, S), and where it is."""
+    mask = renderer.source(torch.zeros(1, 3, SIZE, SIZE), view(renderer.model, 0.0)).mask
+    noise = 0.02 * torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    return (torch.where(mask > 0, colour(SKIN), colour(BACKGROUND)) + noise).clamp(0, 1), mask
+
+
+def with_hair(plain, side=None, upper=False):
+    """The same head with hair three fingers thick, from the crown down; at one side, or above the eyes only."""
+    image, mask = plain
+    hair = F.max_pool2d(mask, 17, 1, 8).cummax(2).values * (1 - mask)
+    x = torch.arange(SIZE)
+    if side:
+        hair = hair * ((x > SIZE / 2) if side == "right" else (x < SIZE / 2))
+    if upper:
+        hair = hair * (x < 0.4 * SIZE)[:, None]
+    return torch.where(hair > 0, colour(HAIR), image)
+
+
+@pytest.fixture(scope="module")
+def source(renderer, plain):
+    return renderer.source(with_hair(plain), view(renderer.model, 0.0))
+
+
+def test_a_head_that_stays_keeps_its_hair_where_it_is(renderer, source):
+    hair = renderer.driven(source, view(renderer.model, 0.0)).hair
+    seen = hair.share > 0.5
+    assert seen.float().mean() > 0.05
+    off = (hair.grid - pixel_grid(SIZE, SIZE, hair.grid)).abs().amax(-1)
+    assert off[seen[:, 0]].max() < 0.02
+    assert (warp(source.photo, hair.grid) - colour(HAIR)).abs().mean(1, keepdim=True)[hair.share > 0.9].mean() < 0.05
+
+
+@pytest.mark.parametrize(("side", "yaw", "near"), [("left", 0.8, "left"), ("right", -0.8, "right")])
+def test_it_covers_the_side_of_a_head_that_turns_and_not_its_face(renderer, plain, side, yaw, near):
+    source = renderer.source(with_hair(plain, side), view(renderer.model, 0.0))
+    driven = renderer.driven(source, view(renderer.model, yaw))
+    over = driven.hair.share * driven.surface.mask
+    columns = torch.nonzero(driven.surface.mask[0, 0].any(0)).flatten()
+    middle = (columns[0] + columns[-1]) // 2
+    left, right = over[..., :middle].sum(), over[..., middle:].sum()
+    assert (left if near == "left" else right) > 50 > 10 * (right if near == "left" else left)
+    x, y = driven.surface.correspondence.grid.unbind(-1)
+    chin = 2 * source.points[0, renderer.model.chin_and_crown[0], 1] - 1
+    face = driven.surface.correspondence.visible * ((x.abs() < 0.15) & (y < chin))[:, None]  # between the source's ears
+    assert face.sum() > 200 and (over * face).sum() < 5
+
+
+def test_the_head_hides_the_hair_behind_it(renderer, source):
+    """At the far side, which a head that turns hides, hair is seen beyond the face alone."""
+    driven = renderer.driven(source, view(renderer.model, 1.2))
+    columns = torch.nonzero(driven.surface.mask[0, 0].any(0)).flatten()
+    far = driven.hair.share * driven.surface.mask * (torch.arange(SIZE) > columns.float().mean())
+    assert driven.hair.share.sum() > 100 and far.sum() < 5
+
+
+def test_hair_on_the_shoulders_stays(renderer, source):
+    hair = renderer.driven(source, view(renderer.model, 0.8)).hair
+    chin, crown = source.points[0, renderer.model.chin_and_crown, 1]
+    low = (torch.arange(SIZE) + 0.5) / SIZE > chin + (SHOULDERS[0] - 0.1) * (crown - chin)
+    seen = hair.share[0, 0] * low[:, None] > 0.5
+    off = (hair.grid - pixel_grid(SIZE, SIZE, hair.grid)).abs().amax(-1)[0]
+    assert seen.sum() > 20 and off[seen].max() < 0.02
+
+
+@pytest.mark.parametrize("picture", ["no hair", "short hair"])
+def test_there_is_no_sheet_without_long_hair(renderer, plain, picture):
+    image = plain[0] if picture == "no hair" else with_hair(plain, upper=True)
+    source = renderer.source(image, view(renderer.model, 0.0))
+    assert source.sheet is None and renderer.driven(source, view(renderer.model, 0.8)).hair is None
+
+
+def test_rows_of_a_batch_do_not_mix(renderer, plain, source):
+    both = renderer.source(torch.cat((source.photo, plain[0])), view(renderer.model, 0.0, 0.0))
+    together = renderer.driven(both, view(renderer.model, 0.5, 0.5)).hair
+    alone = renderer.driven(source, view(renderer.model, 0.5)).hair
+    torch.testing.assert_close(together.share[:1], alone.share, atol=1e-4, rtol=0)
+    assert together.share[1].max() == 0
+    many = renderer.driven(source, view(renderer.model, 0.5, -0.5)).hair  # one source, two poses
+    torch.testing.assert_close(many.share[:1], alone.share, atol=1e-4, rtol=0)
+
+
+def test_dcnet_draws_it_out_of_the_photo(renderer, source):
+    torch.manual_seed(0)
+    net = DCNet(image_size=SIZE, width=8).eval()
+    driven = renderer.driven(source, view(renderer.model, 0.8))
+    with torch.no_grad():
+        output = net(source, driven)
+    surely = (driven.hair.share > 0.99) & (F.avg_pool2d(driven.hair.share, 3, 1, 1) > 0.99)
+    moved = warp(source.photo, driven.hair.grid)
+    difference = (output.image - moved).abs().amax(1, keepdim=True)
+    assert surely.sum() > 50 and difference[surely].max() < 0.02
+    assert (output.weights.sum(1, keepdim=True) < 0.02)[surely].all()
