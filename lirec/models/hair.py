@@ -31,6 +31,7 @@ class Hair:
         likelihood: (B, 1, S, S) in [0, 1]: that a pixel is hair, by its colour.
         axis: (B, 2, 2) chin and crown, x, y in picture widths.
         hanging: (B, 2) in [0, 1]: whether it hangs beside the face, at the left and at the right of this axis.
+        variety: (B, 1, 1, 1) standard deviation of the logarithms of its colours.
     """
 
     colour: torch.Tensor
@@ -38,6 +39,7 @@ class Hair:
     likelihood: torch.Tensor
     axis: torch.Tensor
     hanging: torch.Tensor
+    variety: torch.Tensor
 
     def covers(self, place: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) in [0, 1]: whether it hangs at places (B, H, W, 2), in picture widths, beside the face."""
@@ -82,14 +84,16 @@ def find_hair(image: torch.Tensor, mask: torch.Tensor, skin: torch.Tensor, axis:
         likelihood=likelihood,
         axis=axis,
         hanging=ramp(hanging, HANGING),
+        variety=hair.variance.mean(1).sqrt()[:, None, None, None],
     )
 
 
 class _Colours:
-    """Normal distributions of colours: mean (B, 3, 1) and inverse covariance (B, 3, 3)."""
+    """Normal distributions of colours: mean (B, 3, 1), inverse covariance (B, 3, 3) and variance (B, 3)."""
 
     def __init__(self, mean: torch.Tensor, covariance: torch.Tensor):
         self.mean, self.inverse, self.spread = mean, covariance.inverse(), covariance.logdet()
+        self.variance = covariance.diagonal(dim1=1, dim2=2)
 
     @classmethod
     def of(cls, colours: torch.Tensor, weight: torch.Tensor) -> "_Colours":

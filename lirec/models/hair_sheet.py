@@ -9,16 +9,20 @@ from lirec.geometry import interpolate, project, rasterize
 from lirec.geometry.masks import grown, masked_mean
 from lirec.geometry.mesh import grid_triangles
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView, pixel_grid, warp
-from lirec.models.hair import Hair, ramp
+from lirec.models.hair import EAR, Hair, ramp
 
 NODES = 48  # of the sheet along each side of a picture
 RIM = 0.012  # of a picture's width inside the head's outline: the sheet begins there, and is as far away as the head is
 TEMPLES = (0.3, 0.9)  # heights between chin and crown, between which the outline tells that distance
 SLOPE = 0.01  # squared heads: how little the outline must spread sideways to tell a slope
-TOLD, SURE = (0.3, 0.7), (0.5, 0.9)  # likelihoods of hair, and of its hanging at a side
-FAR = (1.6, 1.2)  # heads beside the face, from the first of which on nothing is hair, and up to the second all that is
+TOLD, SURE = (0.3, 0.7), (0.7, 0.8)  # likelihoods of hair, and of its hanging at a side
+WITHIN = (0.5, 1.0)  # share of a pixel's surroundings: what is at the edge of hair shows some of the background
+VARIETY = (0.8, 0.72)  # of hair's colours: from the first on they are those of several things
+PASSES = (0.2, 0.5)  # shares above a pixel, with which it is not joined to the hair there, and with which it is
+FAR = (0.95, 0.75)  # heads beside the face, from the first of which on nothing is hair, and up to the second all that is
 LOW = (-1.0, -0.6)  # heights, below the first of which nothing is, and above the second all
 SHOULDERS = (-0.45, 0.0)  # heights, below the first of which hair stays with the body, and above the second turns
+EDGE_ON = (0.4, 0.65)  # cosines of a turn, up to which the sheet is seen from its edge, and from which on it is drawn
 BORDER = 0.03  # of a picture's width, over which the sheet fades: nobody knows how it goes on
 NOTICED = 0.02  # share of a sheet's most opaque pixel, below which there is no hair
 
@@ -70,8 +74,10 @@ def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadVi
     height, side = hair.upright(place)
     outer = F.avg_pool2d(grown(1 - head, RIM), 3, 1, 1, count_include_pad=False)
     edge = torch.minimum(place, 1 - place).amin(-1)[:, None]
-    share = ramp(hair.likelihood, TOLD) * ramp(hair.covers(place), SURE) * outer
+    within = F.avg_pool2d(ramp(hair.likelihood, TOLD), 3, 1, 1, count_include_pad=False)
+    share = ramp(within, WITHIN) * ramp(hair.covers(place) * ramp(hair.variety, VARIETY), SURE) * outer
     share = share * ramp(side.abs(), FAR) * ramp(height, LOW) * ramp(edge, (0, BORDER))
+    share = _hanging(share, share * (height > EAR))
     if share.max() < NOTICED:
         return None
 
@@ -89,6 +95,14 @@ def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadVi
     rays = torch.cat((places, torch.ones_like(places[..., :1])), 2) @ view.K.inverse().transpose(1, 2)
     turning = ramp(height, SHOULDERS)
     return HairSheet(share, rays * distance, places, turning * turning * (3 - 2 * turning))
+
+
+def _hanging(share: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
+    """Of shares (B, 1, S, S) those that hang down from roots, without gaps and at 45° at most: no dark shoulders."""
+    rows = [root[:, :, 0]]
+    for here, own in zip(share.unbind(2)[1:], root.unbind(2)[1:], strict=True):
+        rows.append(torch.maximum(own, here * ramp(F.max_pool1d(rows[-1], 3, 1, 1), PASSES)))
+    return torch.stack(rows, 2)
 
 
 def move(sheet: HairSheet, source: HeadView, view: HeadView, depth: torch.Tensor) -> MovedHair:
@@ -111,7 +125,8 @@ def move(sheet: HairSheet, source: HeadView, view: HeadView, depth: torch.Tensor
     nodes = torch.cat((sheet.places.expand(len(sheet.turning), -1, -1), sheet.turning), 2)
     seen = interpolate(fragments, triangles, nodes.expand(len(points), -1, -1))
     grid, turning = seen[..., :2] * 2 - 1, seen[..., 2]
-    behind = turning * (fragments.depth > depth[:, 0] + DEPTH_TOLERANCE)
-    shown = (fragments.triangle >= 0) * (1 - behind)
+    facing = ramp((view.rotation * source.rotation)[:, 2].sum(1), EDGE_ON)[:, None, None]
+    hidden = turning * torch.maximum(1 - facing, (fragments.depth > depth[:, 0] + DEPTH_TOLERANCE).to(facing.dtype))
+    shown = (fragments.triangle >= 0) * (1 - hidden)
     share = F.grid_sample(sheet.share.expand(len(points), -1, -1, -1), grid, align_corners=False)
     return MovedHair(grid, share * shown[:, None])

@@ -101,9 +101,22 @@ def test_hair_on_the_shoulders_stays(renderer, source):
     assert seen.sum() > 20 and off[seen].max() < 0.02
 
 
-@pytest.mark.parametrize("picture", ["no hair", "short hair"])
+def test_dark_clothes_below_a_gap_are_no_hair(renderer, plain, source):
+    gap, clothes = slice(70, 73), slice(73, SIZE)
+    image = with_hair(plain)
+    image[:, :, gap] = torch.where(plain[1] > 0, colour(SKIN), colour(BACKGROUND))[:, :, gap]
+    image[:, :, clothes] = colour(HAIR)
+    share = renderer.source(image, view(renderer.model, 0.0)).sheet.share
+    assert source.sheet.share[:, :, clothes].sum() > 100 and share[:, :, clothes].sum() < 1
+    assert share[:, :, : gap.start - 3].sum() > 100
+
+
+@pytest.mark.parametrize("picture", ["no hair", "short hair", "a motley background"])
 def test_there_is_no_sheet_without_long_hair(renderer, plain, picture):
     image = plain[0] if picture == "no hair" else with_hair(plain, upper=True)
+    if picture == "a motley background":  # a bright thing beside the head, in which hair would be of two colours
+        thing = (torch.arange(SIZE) > 0.5 * SIZE) & (torch.arange(SIZE)[:, None] < 0.8 * SIZE) & (plain[1] == 0)
+        image = torch.where(thing & (F.max_pool2d(plain[1], 25, 1, 12) > 0), colour((0.9, 0.8, 0.3)), image)
     source = renderer.source(image, view(renderer.model, 0.0))
     assert source.sheet is None and renderer.driven(source, view(renderer.model, 0.8)).hair is None
 
