@@ -36,7 +36,7 @@ class SourceMaps:
         points: (B, V, 3) projected vertices: x, y in picture widths, metres.
         harmonics: (B, 9, 3) the fitted light, skin colour included, linear RGB.
         texture: (B, 3, T, T) of `TextureReader`: all of the head; None where it is not to be completed.
-        sheet: the long hair; None where there is none, or as `texture`.
+        sheet: the hair round the heads; None where none is found, or as `texture`.
         view: the heads and their cameras.
     """
 
@@ -84,7 +84,7 @@ class DrivenMaps:
         normal, light: (B, 3, S, S) as in `SourceMaps`.
         whole: (B, 3, S, S) sRGB: the source's texture on the head; None where it is not completed.
         surface: at S pixels; fine: at the photo's H pixels.
-        hair: the source's long hair, at the photo's pixels; None where there is none.
+        hair: the source's, at the photo's pixels; None where none is found.
     """
 
     normal: torch.Tensor

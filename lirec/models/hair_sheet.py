@@ -1,4 +1,4 @@
-"""Long hair, of which a morphable model has none: a sheet that hangs beside the head and goes round with it."""
+"""Hair, of which a morphable model has none: a sheet that stands and hangs round the head, and turns with it."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ NODES = 48  # of the sheet along each side of a picture
 RIM = 0.012  # of a picture's width inside the head's outline: the sheet begins there, and is as far away as the head is
 TEMPLES = (0.3, 0.9)  # heights between chin and crown, between which the outline tells that distance
 SLOPE = 0.01  # squared heads: how little the outline must spread sideways to tell a slope
+TOP = (0.45, 0.65)  # heights between chin and crown, below the first of which there is only hair that hangs
 TOLD, SURE = (0.3, 0.7), (0.7, 0.8)  # likelihoods of hair, and of its hanging at a side
 WITHIN = (0.5, 1.0)  # share of a pixel's surroundings: what is at the edge of hair shows some of the background
 VARIETY = (0.8, 0.72)  # of hair's colours: from the first on they are those of several things
@@ -30,7 +31,7 @@ NOTICED = 0.02  # share of a sheet's most opaque pixel, below which there is no 
 @dataclass
 class HairSheet:
     """
-    The hair that hangs beside B heads in their pictures.
+    The hair round B heads in their pictures.
 
     Args:
         share: (B, 1, S, S) in [0, 1]: how much of a pixel it is.
@@ -67,7 +68,7 @@ def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadVi
         view: the heads as they are in the pictures.
 
     Returns:
-        None if no head has long hair.
+        None if no head has hair that can be told from all else.
     """
     head = (depth > 0) * (1 - ears)
     place = (pixel_grid(*depth.shape[2:], depth) + 1) / 2
@@ -75,7 +76,8 @@ def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadVi
     outer = F.avg_pool2d(grown(1 - head, RIM), 3, 1, 1, count_include_pad=False)
     edge = torch.minimum(place, 1 - place).amin(-1)[:, None]
     within = F.avg_pool2d(ramp(hair.likelihood, TOLD), 3, 1, 1, count_include_pad=False)
-    share = ramp(within, WITHIN) * ramp(hair.covers(place) * ramp(hair.variety, VARIETY), SURE) * outer
+    there = torch.maximum(hair.covers(place), hair.trust * ramp(height, TOP))
+    share = ramp(within, WITHIN) * ramp(there * ramp(hair.variety, VARIETY), SURE) * outer
     share = share * ramp(side.abs(), FAR) * ramp(height, LOW) * ramp(edge, (0, BORDER))
     share = _hanging(share, share * (height > EAR))
     if share.max() < NOTICED:

@@ -28,8 +28,8 @@ class LayeredOutput(BaseOutput):
     Args:
         image (`torch.Tensor` of shape `(B, 3, H, H)`): sRGB; with the `rgb` output H is S.
         generated (`torch.Tensor` of shape `(B, 3, S, S)`): the painted picture alone.
-        weights (`torch.Tensor` of shape `(B, N, H, H)`): share of each layer, and what is left to 1 is long hair; None
-            with the `rgb` output.
+        weights (`torch.Tensor` of shape `(B, N, H, H)`): share of each layer, and what is left to 1 is hair round the
+            head; None with the `rgb` output.
         offsets (`torch.Tensor` of shape `(B, 4, S/2, S/2)`): of the first and background layers, in [-1, 1].
     """
 

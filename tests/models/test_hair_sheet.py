@@ -1,4 +1,4 @@
-"""Long hair goes round with the head, before what it hangs over and behind what hides it."""
+"""Hair goes round with the head, before what it hangs over and behind what hides it."""
 
 import pytest
 import torch
@@ -111,10 +111,19 @@ def test_dark_clothes_below_a_gap_are_no_hair(renderer, plain, source):
     assert share[:, :, : gap.start - 3].sum() > 100
 
 
-@pytest.mark.parametrize("picture", ["no hair", "short hair", "a motley background"])
-def test_there_is_no_sheet_without_long_hair(renderer, plain, picture):
-    image = plain[0] if picture == "no hair" else with_hair(plain, upper=True)
-    if picture == "a motley background":  # a bright thing beside the head, in which hair would be of two colours
+def test_short_hair_does_not_hang(renderer, plain):
+    image = with_hair(plain, upper=True)
+    source = renderer.source(image, view(renderer.model, 0.0))
+    rows = torch.nonzero((source.sheet.share[0, 0] > 0.1).any(1)).flatten()
+    assert len(rows) > 3 and rows[-1] < 0.42 * SIZE
+    assert renderer.driven(source, view(renderer.model, 0.8)).hair.share[:, :, SIZE // 2 :].sum() < 1
+
+
+@pytest.mark.parametrize("motley", [False, True])
+def test_there_is_no_sheet_without_hair(renderer, plain, motley):
+    image = plain[0]
+    if motley:  # a bright thing beside the head, in which hair would be of two colours
+        image = with_hair(plain, upper=True)
         thing = (torch.arange(SIZE) > 0.5 * SIZE) & (torch.arange(SIZE)[:, None] < 0.8 * SIZE) & (plain[1] == 0)
         image = torch.where(thing & (F.max_pool2d(plain[1], 25, 1, 12) > 0), colour((0.9, 0.8, 0.3)), image)
     source = renderer.source(image, view(renderer.model, 0.0))
