@@ -15,6 +15,7 @@ from lirec.models.hair_sheet import HairSheet, MovedHair, find_sheet, move
 from lirec.models.head_texture import TextureReader
 from lirec.models.morphable_model import MorphableModel
 
+SKIN = (0.72, 0.56, 0.48)  # sRGB of the average skin
 LIGHT_PIXELS = 32  # width at which light is fitted: it is smooth
 MARGIN, AROUND = 0.015, 0.12  # of a picture's width beyond a mesh: up to which the head may reach, and near it
 

@@ -9,7 +9,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from lirec.geometry.view_synthesis import pixel_grid, warp
-from lirec.models.conditions import DrivenMaps, SourceMaps, Surface
+from lirec.models.conditions import SKIN, DrivenMaps, SourceMaps, Surface
 from lirec.models.layered_output import (
     Adjustments,
     LayeredOutput,
@@ -247,6 +247,3 @@ def complete(photo: torch.Tensor, driven: DrivenMaps, surface: Surface) -> torch
     seen, size = softened(surface.mirrored.visible), surface.mask.shape[2:]
     whole = enlarge(driven.whole, size) / enlarge(driven.surface.mask, size).clamp_min(0.1)  # its rim is not dark
     return whole + seen * (warp(photo, surface.mirrored.grid) - whole)
-
-
-SKIN = (0.72, 0.56, 0.48)  # sRGB of the average skin, by which the "rendered" condition is shaded

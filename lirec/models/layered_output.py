@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from diffusers.utils import BaseOutput
 from torch import nn
 
+from lirec.geometry import linear_to_srgb
+from lirec.geometry.lighting import C0
 from lirec.geometry.masks import grown
 from lirec.geometry.view_synthesis import pixel_grid, warp
-from lirec.models.conditions import MARGIN, DrivenMaps, SourceMaps
+from lirec.models.conditions import MARGIN, SKIN, DrivenMaps, SourceMaps
 
 HIDDEN = 10.0
 """How much a share is lowered of what a head hides: no network outweighs it, however unsure of all other layers."""
@@ -105,6 +107,18 @@ def tinted(painted: torch.Tensor, source: SourceMaps, driven: DrivenMaps) -> tor
     return painted + where * (((colours + BLACK) * ratio - BLACK) - painted)
 
 
+def in_its_light(rendered: torch.Tensor, source: SourceMaps) -> torch.Tensor:
+    """
+    Rendered colours (B, 3, H, W), sRGB, in the tint of the photos' light: teeth are not blue beside a warm cheek.
+
+    Of what makes the skin differ from the average skin in colour, half (of its logarithm) is taken to be light.
+    """
+    even = linear_to_srgb((C0 * source.harmonics[:, 0]).clamp(0.01, 1))  # the skin under the light's mean
+    tint = (even / even.new_tensor(SKIN)).sqrt()
+    tint = tint / (tint * tint.new_tensor(LUMA)).sum(1, keepdim=True)
+    return rendered * tint[..., None, None]
+
+
 class Adjustments:
     """
     What a head's bounded output changes of N pictures: how light they are, how warm the light in the last of them is,
@@ -184,7 +198,7 @@ def compose(
     generated = tinted(paint(painted), source, driven)
     pictures = moved | {
         "background": change.background(source, driven),
-        "interior": softened(driven.fine.albedo),
+        "interior": in_its_light(softened(driven.fine.albedo), source),
         "generated": enlarge(generated, source.photo.shape[2:]),
     }
     change.relight(pictures, relit)

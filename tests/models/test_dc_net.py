@@ -8,7 +8,7 @@ from lirec.geometry import euler_to_matrix, intrinsics
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.conditions import ConditionRenderer, relit
 from lirec.models.dc_net import CONDITIONS, LAYERS, DCNet, complete
-from lirec.models.layered_output import Adjustments, tinted
+from lirec.models.layered_output import LUMA, Adjustments, in_its_light, tinted
 from lirec.models.weights import load_model, save_model
 
 SIZE = 32
@@ -214,3 +214,12 @@ def test_painted_pixels_have_the_colours_that_go_on_from_the_photo(sharper, red_
     assert (light - wanted).abs()[skin | left].median() < 0.03  # as light as they were painted
     black = tinted(torch.zeros_like(green), red_before_blue, driven)
     assert black.amax(1)[skin].median() > 0.2  # within limits
+
+
+@pytest.mark.parametrize(("skin", "warmer"), [((0.9, 0.55, 0.3), True), ((0.5, 0.55, 0.7), False)])
+def test_teeth_are_as_warm_as_the_light_and_no_lighter(sharper, morphable_model, skin, warmer):
+    teeth = torch.full((2, 3, 8, 8), 0.6)
+    shown = in_its_light(teeth, sharper.source(plain(skin).expand(2, -1, 128, 128), head(morphable_model)))
+    red, _, blue = shown[:, :, 0, 0].unbind(1)
+    assert ((red > 1.1 * blue) if warmer else (blue > 1.05 * red)).all()
+    torch.testing.assert_close((shown * plain(LUMA)).sum(1), teeth[:, 0], atol=0.01, rtol=0)
