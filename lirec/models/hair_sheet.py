@@ -17,7 +17,7 @@ TEMPLES = (0.3, 0.9)  # heights between chin and crown, between which the outlin
 SLOPE = 0.01  # squared heads: how little the outline must spread sideways to tell a slope
 TOP = (0.45, 0.65)  # heights between chin and crown, below the first of which there is only hair that hangs
 TOLD, SURE = (0.3, 0.7), (0.5, 0.65)  # likelihoods of hair, and of its hanging at a side
-WITHIN = (0.5, 1.0)  # share of a pixel's surroundings: what is at the edge of hair shows some of the background
+WITHIN = (0.65, 0.95)  # share of a pixel's surroundings: what is at the edge of hair shows some of the background
 VARIETY = (0.8, 0.72)  # of hair's colours: from the first on they are those of several things
 PASSES = (0.2, 0.5)  # shares above a pixel, with which it is not joined to the hair there, and with which it is
 FAR = (0.95, 0.75)  # heads beside the face, from the first of which on nothing is hair, and up to the second all is
@@ -75,7 +75,7 @@ def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadVi
     height, side = hair.upright(place)
     outer = F.avg_pool2d(grown(1 - head, RIM), 3, 1, 1, count_include_pad=False)
     edge = torch.minimum(place, 1 - place).amin(-1)[:, None]
-    within = F.avg_pool2d(ramp(hair.likelihood, TOLD), 3, 1, 1, count_include_pad=False)
+    within = F.avg_pool2d(ramp(hair.likelihood, TOLD), 5, 1, 2, count_include_pad=False)
     there = torch.maximum(hair.covers(place), hair.trust * ramp(height, TOP))
     share = ramp(within, WITHIN) * ramp(there * ramp(hair.variety, VARIETY), SURE) * outer
     share = share * ramp(side.abs(), FAR) * ramp(height, LOW) * ramp(edge, (0, BORDER))

@@ -68,6 +68,7 @@ def test_a_network_that_copies_is_the_warp_alone(report):
 def test_the_warp_is_nearer_to_the_driver_than_the_source_is(report):
     efl = report["cross identity, EFL"]
     assert efl.others["driven mesh"] < efl.others[WARP] < 0.5 * efl.baseline
+    assert report["cross identity, EFL of coordinates"].result == pytest.approx(efl.result / 2**0.5)
     assert report["cross identity, FID"].baseline == pytest.approx(0, abs=1e-6)
     own, other = report["cross identity, cosine to the source"], report["cross identity, cosine to the driver"]
     assert own.baseline == pytest.approx(1, abs=1e-3) and own.result > other.result
