@@ -85,7 +85,7 @@ class DrivenMaps:
         normal, light: (B, 3, S, S) as in `SourceMaps`.
         whole: (B, 3, S, S) sRGB: the source's texture on the head; None where it is not completed.
         surface: at S pixels; fine: at the photo's H pixels.
-        hair: the source's, at the photo's pixels; None where none is found.
+        hair: the source's, at S pixels; None where none is found.
     """
 
     normal: torch.Tensor
@@ -219,7 +219,6 @@ class ConditionRenderer:
         normal = F.normalize(interpolate(fragments, model.triangles, normals), dim=-1).movedim(-1, 1)
         uv = self._texture_places(fragments)
         surface = fine = self._surface(source, fragments, uv, completed)
-        closer = fragments
         if source.photo.shape[3] != self.size:
             closer = self._rasterize(points, source.photo.shape[3])
             fine = self._surface(source, closer, self._texture_places(closer), completed)
@@ -232,7 +231,7 @@ class ConditionRenderer:
             whole = self.textures.show(source.texture, uv, normal.movedim(1, -1), light) * surface.mask
         hair = None
         if source.sheet is not None:
-            hair = move(source.sheet, source.view, view, closer.depth[:, None])
+            hair = move(source.sheet, source.view, view, fragments.depth[:, None])
         return DrivenMaps(normal, self._light_map(normal, fragments, light), whole, surface, fine, hair)
 
     def fit(self, image: torch.Tensor, normal: torch.Tensor, fragments) -> torch.Tensor:

@@ -205,8 +205,9 @@ def compose(
     shares = put_behind(shares, names, driven.surface.mask)
     image, weights = blend([pictures[name] for name in names], shares)
     if driven.hair is not None:
-        share = softened(driven.hair.share)
-        image = image + share * (warp(source.photo.expand(len(image), -1, -1, -1), driven.hair.grid) - image)
+        size = image.shape[2:]
+        share, grid = enlarge(softened(driven.hair.share), size), enlarge(driven.hair.grid.movedim(-1, 1), size)
+        image = image + share * (warp(source.photo.expand(len(image), -1, -1, -1), grid.movedim(1, -1)) - image)
         weights = weights * (1 - share)
     return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
 
