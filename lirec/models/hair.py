@@ -43,14 +43,9 @@ class Hair:
 
     def covers(self, place: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) in [0, 1]: whether it hangs at places (B, H, W, 2), in picture widths, beside the face."""
-        _, side = self.upright(place)
+        _, side = upright(place, self.axis)
         left, right = self.hanging.view(-1, 2, 1, 1, 1).unbind(1)
         return torch.where(side < 0, left, right) * self.trust
-
-    def upright(self, place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """How high places (1 or B, H, W, 2), in picture widths, are from chin (0) to crown (1), and how far to the
-        right, in heads: (B, 1, H, W)."""
-        return _upright(place, self.axis)
 
 
 def find_hair(image: torch.Tensor, mask: torch.Tensor, skin: torch.Tensor, axis: torch.Tensor) -> Hair:
@@ -63,7 +58,7 @@ def find_hair(image: torch.Tensor, mask: torch.Tensor, skin: torch.Tensor, axis:
         axis: (B, 2, 2) chin and crown, x, y in picture widths.
     """
     place = (pixel_grid(*image.shape[2:], image) + 1) / 2
-    height, side = _upright(place, axis)
+    height, side = upright(place, axis)
     beside = grown(mask, FAR) - grown(mask, NEAR)
     above, away = beside * (height > CROWN), (1 - grown(mask, AWAY)) * (height > JAW)
     bare = 1 - grown(1 - skin, BARE)
@@ -111,7 +106,7 @@ class _Colours:
         return (-0.5 * (distance + self.spread[:, None])).view(len(off), 1, *colours.shape[2:])
 
 
-def _upright(place: torch.Tensor, axis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def upright(place: torch.Tensor, axis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """How high places (1 or B, H, W, 2) are along chin and crown, 0 to 1, and how far to the right, (B, 1, H, W)."""
     chin, up = axis[:, 0], axis[:, 1] - axis[:, 0]
     off = (place - chin[:, None, None])[:, None]

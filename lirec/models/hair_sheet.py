@@ -9,7 +9,7 @@ from lirec.geometry import interpolate, project, rasterize
 from lirec.geometry.masks import grown, masked_mean
 from lirec.geometry.mesh import grid_triangles
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView, pixel_grid, warp
-from lirec.models.hair import EAR, Hair, ramp
+from lirec.models.hair import EAR, Hair, ramp, upright
 
 NODES = 48  # of the sheet along each side of a picture
 RIM = 0.012  # of a picture's width inside the head's outline: the sheet begins there, and is as far away as the head is
@@ -72,7 +72,7 @@ def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadVi
     """
     head = (depth > 0) * (1 - ears)
     place = (pixel_grid(*depth.shape[2:], depth) + 1) / 2
-    height, side = hair.upright(place)
+    height, side = upright(place, hair.axis)
     outer = F.avg_pool2d(grown(1 - head, RIM), 3, 1, 1, count_include_pad=False)
     edge = torch.minimum(place, 1 - place).amin(-1)[:, None]
     within = F.avg_pool2d(ramp(hair.likelihood, TOLD), 5, 1, 2, count_include_pad=False)

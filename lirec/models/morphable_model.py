@@ -117,7 +117,7 @@ class MorphableModel(StaysFloat32, ModelMixin, ConfigMixin):
 
     @property
     def chin_and_crown(self) -> torch.Tensor:
-        """Two vertices, the head's lowest and highest."""
+        """Two vertices: the tip of the chin, and the highest of the head."""
         return torch.stack((self.landmark_vertices[8], self.mean_vertices[:, 1].argmax()))
 
     def forward(self, identity: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
