@@ -165,8 +165,10 @@ class ConditionRenderer:
         fragments = self._rasterize(points, self.size)
         normal = F.normalize(interpolate(fragments, self.model.triangles, normals), dim=-1).movedim(-1, 1)
         harmonics = self.fit(image, normal, fragments)
-        fine = fragments if photo.shape[3] == self.size else self._rasterize(points, photo.shape[3])
-        mask, depth = (fragments.triangle >= 0)[:, None].to(image.dtype), hiding_depth(fine)
+        mask = (fragments.triangle >= 0)[:, None].to(image.dtype)
+        depth = small_depth = hiding_depth(fragments)
+        if photo.shape[3] != self.size:
+            depth = hiding_depth(self._rasterize(points, photo.shape[3]))
         texture = sheet = scene = small_scene = None
         if textured:
             scene = without_head(photo, (depth > 0).to(photo.dtype))
@@ -175,7 +177,7 @@ class ConditionRenderer:
             hair = find_hair(image, mask, skin, points[:, self.model.chin_and_crown, :2])
             texture = self.textures.read(image, mask, hair, points, normals, depth, harmonics, view)
             ears = mask * self.in_ears[fragments.triangle.clamp_min(0)][:, None]
-            sheet = find_sheet(hair, hiding_depth(fragments), ears, view)
+            sheet = find_sheet(hair, small_depth, ears, view)
         return SourceMaps(
             photo=photo,
             image=image,
