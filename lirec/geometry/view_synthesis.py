@@ -57,12 +57,19 @@ def warp(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(image, grid.to(image.dtype), padding_mode="border", align_corners=False)
 
 
+def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Pictures, features or shares (B, C, h, w) at another size."""
+    planes = x.reshape(-1, 1, *x.shape[2:])  # one by one they take a CPU half as long
+    return F.interpolate(planes, size, mode="bilinear", align_corners=False).view(*x.shape[:2], *size)
+
+
 def dense_correspondence(
     fragments: Fragments,
     triangles: torch.Tensor,
     source_points: torch.Tensor,
     source_depth: torch.Tensor,
-    mirrored: bool = False,
+    source_front: torch.Tensor,
+    coarse: Correspondence | None = None,
 ) -> Correspondence:
     """
     Equation 2 for a surface that may deform: a pixel of the driven view sees a point of the mesh, and that point of
@@ -73,20 +80,35 @@ def dense_correspondence(
         triangles: (F, 3).
         source_points: (B, V, 3) the source's vertices projected: x, y in picture widths, depth in metres.
         source_depth: (B, 1, h, w) metres behind which the source sees nothing, of `hiding_depth`.
-        mirrored: source_points are those of a mirrored mesh, whose triangles turn the other way.
+        source_front: (B, F) the triangles that turn their front to the source, of `seen_from_front`.
+        coarse: the same in a smaller picture, which tells the motion beyond the mesh, where it is known already.
     """
     points = interpolate(fragments, triangles, source_points)
     seen = fragments.triangle >= 0
     grid = points[..., :2] * 2 - 1
     before = F.grid_sample(source_depth, grid, mode="nearest", align_corners=False)[:, 0]
-    a, b, c = source_points[:, triangles, :2].unbind(2)
-    area = (b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0]  # < 0: seen from the front
-    facing = torch.take_along_dim(area, fragments.triangle.clamp_min(0).flatten(1), 1).view_as(seen)
-    facing = facing > 0 if mirrored else facing < 0
+    facing = torch.take_along_dim(source_front, fragments.triangle.clamp_min(0).flatten(1), 1).view_as(seen)
     inside = (grid.abs() <= 1).all(-1)
     unhidden = (before == 0) | (points[..., 2] < before + DEPTH_TOLERANCE)
     visible = (seen & facing & inside & unhidden)[:, None].to(grid.dtype)
-    return Correspondence(extend(grid, seen[:, None].to(grid.dtype)), visible)
+    known = seen[:, None].to(grid.dtype)
+    if coarse is None:
+        return Correspondence(extend(grid, known), visible)
+    motion = (coarse.grid - pixel_grid(*coarse.grid.shape[1:3], grid)).movedim(-1, 1)
+    beyond = pixel_grid(*seen.shape[1:], grid) + enlarge(motion, seen.shape[1:]).movedim(1, -1)
+    return Correspondence(torch.where(seen[..., None], grid, beyond), visible)
+
+
+def seen_from_front(points: torch.Tensor, triangles: torch.Tensor, mirrored: bool = False) -> torch.Tensor:
+    """
+    (B, F): whether triangles (F, 3) turn their front to the camera.
+
+    Args:
+        points: (B, V, 3) projected vertices; where `mirrored`, of a mirrored mesh, whose triangles turn the other way.
+    """
+    a, b, c = points[:, triangles, :2].unbind(2)
+    area = (b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0]
+    return area > 0 if mirrored else area < 0
 
 
 def hiding_depth(fragments: Fragments) -> torch.Tensor:
@@ -114,7 +136,7 @@ def extend(grid: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     filled = torch.zeros_like(pyramid[-1][:, :2])
     for level in reversed(pyramid):
         if filled.shape[2:] != level.shape[2:]:
-            filled = F.interpolate(filled, level.shape[2:], mode="bilinear", align_corners=False)
+            filled = enlarge(filled, level.shape[2:])
         weight = level[:, 2:]
         filled = filled + (level[:, :2] - weight * filled)  # weight * mean + (1 - weight) * what is behind
     return filled.permute(0, 2, 3, 1) + rest

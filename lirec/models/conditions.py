@@ -9,7 +9,13 @@ from lirec.geometry import fit_light, interpolate, linear_to_srgb, project, rast
 from lirec.geometry.filling import spread
 from lirec.geometry.masks import grown
 from lirec.geometry.mesh import vertex_normals
-from lirec.geometry.view_synthesis import Correspondence, HeadView, dense_correspondence, hiding_depth
+from lirec.geometry.view_synthesis import (
+    Correspondence,
+    HeadView,
+    dense_correspondence,
+    hiding_depth,
+    seen_from_front,
+)
 from lirec.models.hair import find_hair
 from lirec.models.hair_sheet import HairSheet, MovedHair, find_sheet, move
 from lirec.models.head_texture import TextureReader
@@ -35,6 +41,8 @@ class SourceMaps:
             (B, 3, S, S) the same, smaller; None as `texture`.
         depth: (B, 1, H, H) metres, of `hiding_depth`.
         points: (B, V, 3) projected vertices: x, y in picture widths, metres.
+        front: (B, F) the triangles that turn their front to the camera; mirrored_front: (B, F) those that do with each
+            vertex where that of the face's other half is.
         harmonics: (B, 9, 3) the fitted light, skin colour included, linear RGB.
         texture: (B, 3, T, T) of `TextureReader`: all of the head; None where it is not to be completed.
         sheet: the hair round the heads; None where none is found, or as `texture`.
@@ -50,6 +58,8 @@ class SourceMaps:
     small_scene: torch.Tensor | None
     depth: torch.Tensor
     points: torch.Tensor
+    front: torch.Tensor
+    mirrored_front: torch.Tensor
     harmonics: torch.Tensor
     texture: torch.Tensor | None
     sheet: HairSheet | None
@@ -188,6 +198,8 @@ class ConditionRenderer:
             small_scene=small_scene,
             depth=depth,
             points=points,
+            front=seen_from_front(points, self.model.triangles),
+            mirrored_front=seen_from_front(points[:, self.model.mirror_vertices], self.model.triangles, mirrored=True),
             harmonics=harmonics,
             texture=texture,
             sheet=sheet,
@@ -223,7 +235,7 @@ class ConditionRenderer:
         surface = fine = self._surface(source, fragments, uv, completed)
         if source.photo.shape[3] != self.size:
             closer = self._rasterize(points, source.photo.shape[3])
-            fine = self._surface(source, closer, self._texture_places(closer), completed)
+            fine = self._surface(source, closer, self._texture_places(closer), completed, surface)
         if fit_to is not None:
             light = self.fit(fit_to, normal, fragments)
         elif light is None:
@@ -259,21 +271,29 @@ class ConditionRenderer:
         """(B, H, W, 2): the texture coordinates that pixels see."""
         return interpolate(fragments, self.model.triangles_uv, self.model.uv[None])
 
-    def _surface(self, source: SourceMaps, fragments, uv: torch.Tensor, completed: bool) -> Surface:
+    def _surface(
+        self, source: SourceMaps, fragments, uv: torch.Tensor, completed: bool, coarse: Surface | None = None
+    ) -> Surface:
         model = self.model
         seen = fragments.triangle >= 0
         triangle = fragments.triangle.clamp_min(0)
         hollow = interpolate(fragments, model.triangles, model.ambient_occlusion[None, :, None]).movedim(-1, 1)
-        points, depth = source.points.expand(len(uv), -1, -1), source.depth.expand(len(uv), -1, -1, -1)
         texture = self.albedo.expand(len(uv), -1, -1, -1)
         albedo = F.grid_sample(texture, uv * 2 - 1, padding_mode="border", align_corners=False)
-        return Surface(
-            correspondence=dense_correspondence(fragments, model.triangles, points, depth),
-            mirrored=dense_correspondence(
-                fragments, model.triangles, points[:, model.mirror_vertices], depth, mirrored=True
+
+        def found(points, front, coarse):
+            points, front, depth = (
+                values.expand(len(uv), *values.shape[1:]) for values in (points, front, source.depth)
             )
-            if completed
-            else None,
+            return dense_correspondence(fragments, model.triangles, points, depth, front, coarse)
+
+        mirrored = None
+        if completed:
+            points = source.points[:, model.mirror_vertices]
+            mirrored = found(points, source.mirrored_front, None if coarse is None else coarse.mirrored)
+        return Surface(
+            correspondence=found(source.points, source.front, None if coarse is None else coarse.correspondence),
+            mirrored=mirrored,
             albedo=albedo * hollow,
             mask=seen[:, None].to(uv.dtype),
             mouth=(seen & self.in_mouth[triangle])[:, None].to(uv.dtype),

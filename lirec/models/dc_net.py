@@ -8,14 +8,13 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from lirec.geometry.view_synthesis import pixel_grid, warp
+from lirec.geometry.view_synthesis import enlarge, pixel_grid, warp
 from lirec.models.conditions import SKIN, DrivenMaps, SourceMaps, Surface
 from lirec.models.layered_output import (
     Adjustments,
     LayeredOutput,
     begin_small,
     compose,
-    enlarge,
     paint,
     softened,
 )
@@ -106,7 +105,9 @@ class ConditionalGenerator(nn.Module):
         def double(x):
             return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
-        half, quarter, eighth = (F.avg_pool2d(condition, step) for step in (2, 4, 8))
+        half = F.avg_pool2d(condition, 2)
+        quarter = F.avg_pool2d(half, 2)
+        eighth = F.avg_pool2d(quarter, 2)
         x = self.enter(torch.cat((texture[2], context), 1))
         for block in self.at_eighth:
             x = block(x, eighth)

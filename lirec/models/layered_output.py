@@ -11,7 +11,7 @@ from torch import nn
 from lirec.geometry import linear_to_srgb
 from lirec.geometry.lighting import C0
 from lirec.geometry.masks import grown
-from lirec.geometry.view_synthesis import pixel_grid, warp
+from lirec.geometry.view_synthesis import enlarge, pixel_grid, warp
 from lirec.models.conditions import MARGIN, SKIN, DrivenMaps, SourceMaps
 
 HIDDEN = 10.0
@@ -44,11 +44,6 @@ class LayeredOutput(BaseOutput):
 def paint(x: torch.Tensor) -> torch.Tensor:
     """A network's output of any size to sRGB; black and white are within reach."""
     return torch.sigmoid(2 * x.float()) * 1.1 - 0.05
-
-
-def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Pictures, features or shares (B, C, h, w) at another size."""
-    return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
 def softened(rendered: torch.Tensor) -> torch.Tensor:

@@ -127,7 +127,7 @@ class ModulatedBlock(nn.Module):
 def for_network(x: torch.Tensor, network) -> torch.Tensor:
     """Planes (B, C, H, W), channels last, in the type that a network computes in: autocast's, or its weights'."""
     kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else network.dtype
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else next(network.parameters()).dtype
     return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 

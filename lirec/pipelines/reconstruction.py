@@ -420,7 +420,7 @@ class RecAugNetPipeline(LirecPipeline):
             config = self.et_net.config
             close = _upright(output, self._landmarks(output, crops), crops, config.crop_scale)
             patches = self._patches(images, close, config.image_size)
-            output.expression = self.track(patches.to(self.et_net.dtype), mirror_average)
+            output.expression = self.track(patches.to(self.et_net.head.weight.dtype), mirror_average)
         if fit_light:
             output.light = fitted_light(seen, output, self.morphable_model)
         faces = self._faces(output, crops, images)
@@ -443,7 +443,7 @@ class RecAugNetPipeline(LirecPipeline):
 
     def _sides(self, images: torch.Tensor, mirror_average: bool) -> list[RecNetOutput]:
         """What RecNet sees in crops and, where it is asked for, in their mirror images, turned back."""
-        images = images.to(self.rec_net.dtype)
+        images = images.to(self.rec_net.head.weight.dtype)
         sides = [self.rec_net(images)]
         if mirror_average:
             sides.append(self.rec_net(images.flip(3)).mirrored(self.morphable_model))
@@ -486,7 +486,7 @@ class RecAugNetPipeline(LirecPipeline):
 
     def _patches(self, images, crops, size: int) -> torch.Tensor:
         patches = np.stack([crop.extract(image, size) for crop, image in zip(crops, images, strict=True)])
-        return to_tensor(patches, self.rec_net.device)
+        return to_tensor(patches, self.morphable_model.device)
 
     def _landmarks(
         self, output: RecNetOutput, crops: Sequence[Crop], vertices: torch.Tensor | None = None

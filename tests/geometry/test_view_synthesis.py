@@ -6,7 +6,16 @@ import torch
 import torch.nn.functional as F
 
 from lirec.geometry import euler_to_matrix, intrinsics, project, rasterize
-from lirec.geometry.view_synthesis import dense_correspondence, extend, hiding_depth, pixel_grid, reproject, warp
+from lirec.geometry.view_synthesis import (
+    Correspondence,
+    dense_correspondence,
+    extend,
+    hiding_depth,
+    pixel_grid,
+    reproject,
+    seen_from_front,
+    warp,
+)
 from tests.geometry.shapes import sphere
 
 SIZE = 96
@@ -23,10 +32,15 @@ def view(vertices, triangles, angles, translation=(0.0, 0.0, 1.0)):
     return points, rasterize(points * torch.tensor([SIZE, SIZE, 1.0]), triangles, SIZE, SIZE), rotation, translation
 
 
+def correspondence(sees, triangles, source, depth, mirrored=False, coarse=None) -> Correspondence:
+    front = seen_from_front(source, triangles, mirrored)
+    return dense_correspondence(sees, triangles, source, depth, front, coarse)
+
+
 def test_identical_views_find_every_pixel_where_it_is():
     vertices, triangles = sphere(24, 32)
     points, fragments, *_ = view(vertices, triangles, (0.1, 0.2, 0.3))
-    found = dense_correspondence(fragments, triangles, points, hiding_depth(fragments))
+    found = correspondence(fragments, triangles, points, hiding_depth(fragments))
     torch.testing.assert_close(found.grid, pixel_grid(SIZE, SIZE, points), atol=1e-3, rtol=0)
     assert found.visible[0, 0].bool().equal(fragments.triangle[0] >= 0)
 
@@ -35,7 +49,7 @@ def test_rigid_motion_is_equation_2():
     vertices, triangles = sphere(24, 32)
     source, source_sees, R_s, t_s = view(vertices, triangles, (0.0, 0.0, 0.0))
     _, sees, R_d, t_d = view(vertices, triangles, (0.1, 0.3, 0.1), (0.02, -0.03, 1.1))
-    found = dense_correspondence(sees, triangles, source, hiding_depth(source_sees))
+    found = correspondence(sees, triangles, source, hiding_depth(source_sees))
     relative = torch.eye(4)[None].clone()
     relative[:, :3, :3] = R_s @ R_d.transpose(1, 2)
     relative[:, :3, 3] = t_s - (relative[:, :3, :3] @ t_d[..., None])[..., 0]
@@ -52,7 +66,7 @@ def test_what_the_source_cannot_see_is_not_visible():
     shares = []
     for yaw in (0.1, math.pi / 2, math.pi):
         _, sees, *_ = view(vertices, triangles, (0.0, yaw, 0.0))
-        found = dense_correspondence(sees, triangles, source, hiding_depth(source_sees))
+        found = correspondence(sees, triangles, source, hiding_depth(source_sees))
         shares.append(found.visible.sum().item() / (sees.triangle >= 0).sum().item())
     assert shares[0] > 0.9 and 0.3 < shares[1] < 0.6 and shares[2] < 0.03, shares
 
@@ -65,7 +79,7 @@ def test_a_nearer_ball_hides_the_farther_one():
     source, source_sees, *_ = view(both, mesh, (0.0, 0.0, 0.0))
     aside = torch.cat((vertices, near + torch.tensor([0.4, 0.0, 0.0])))
     _, sees, *_ = view(aside, mesh, (0.0, 0.0, 0.0))
-    found = dense_correspondence(sees, mesh, source, hiding_depth(source_sees))
+    found = correspondence(sees, mesh, source, hiding_depth(source_sees))
     middle = slice(SIZE // 2 - 4, SIZE // 2 + 4)
     assert found.visible[0, 0, middle, middle].sum() == 0
     assert found.visible.sum() > 0.5 * (source_sees.triangle >= 0).sum()
@@ -78,10 +92,25 @@ def test_mirrored_points_fill_what_the_turn_hides():
     source, source_sees, *_ = view(vertices, triangles, (0.0, -0.8, 0.0))
     _, sees, *_ = view(vertices, triangles, (0.0, 0.8, 0.0))
     depth = hiding_depth(source_sees)
-    direct = dense_correspondence(sees, triangles, source, depth).visible
-    mirrored = dense_correspondence(sees, triangles, source[:, mirror], depth, mirrored=True).visible
+    direct = correspondence(sees, triangles, source, depth).visible
+    mirrored = correspondence(sees, triangles, source[:, mirror], depth, mirrored=True).visible
     seen = (sees.triangle >= 0).sum()
     assert direct.sum() < 0.75 * seen and torch.maximum(direct, mirrored).sum() > 0.95 * seen
+
+
+def test_a_smaller_picture_tells_the_motion_beyond_the_mesh():
+    """On the mesh nothing changes, and beyond it little."""
+    vertices, triangles = sphere(24, 32)
+    source, source_sees, *_ = view(vertices, triangles, (0.0, 0.0, 0.0))
+    points, sees, *_ = view(vertices, triangles, (0.1, 0.3, 0.1), (0.02, -0.03, 1.1))
+    depth, half = hiding_depth(source_sees), SIZE // 2
+    small = rasterize(points * torch.tensor([half, half, 1.0]), triangles, half, half)
+    whole = correspondence(sees, triangles, source, depth)
+    quick = correspondence(sees, triangles, source, depth, coarse=correspondence(small, triangles, source, depth))
+    mesh = sees.triangle >= 0
+    assert quick.grid[mesh].equal(whole.grid[mesh]) and quick.visible.equal(whole.visible)
+    error, motion = (quick.grid - whole.grid)[~mesh], (whole.grid - pixel_grid(SIZE, SIZE, points))[~mesh]
+    assert error.abs().mean() < 0.05 * motion.abs().mean() and error.abs().max() < 0.05
 
 
 def test_motion_goes_on_beyond_the_mesh_and_fades():
