@@ -13,6 +13,7 @@ from lirec.geometry.view_synthesis import (
     Correspondence,
     HeadView,
     dense_correspondence,
+    enlarge,
     hiding_depth,
     seen_from_front,
 )
@@ -37,8 +38,8 @@ class SourceMaps:
         normal: (B, 3, S, S) camera frame, 0 outside the head.
         light: (B, 3, S, S) sRGB: what the head looks like if it is all skin under the fitted light.
         mask: (B, 1, S, S) 1 where the head is seen.
-        scene: (B, 3, H, H) sRGB: the photo without the head, in whose place goes on what surrounds it; small_scene:
-            (B, 3, S, S) the same, smaller; None as `texture`.
+        scene: (B, 3, H, H) sRGB: the photo without the head and short hair, in whose place goes on what surrounds them;
+            small_scene: (B, 3, S, S) the same, smaller; None as `texture`.
         depth: (B, 1, H, H) metres, of `hiding_depth`.
         points: (B, V, 3) projected vertices: x, y in picture widths, metres.
         front: (B, F) the triangles that turn their front to the camera; mirrored_front: (B, F) those that do with each
@@ -129,11 +130,11 @@ def resized(photo: torch.Tensor, size: int) -> torch.Tensor:
 
 def without_head(photo: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
     """
-    Photos in which what surrounds the heads, their hair too, goes on in their place.
+    Photos in which what surrounds the heads goes on in their place.
 
     Args:
         photo: (B, 3, H, H) sRGB.
-        head: (B, 1, H, H) 1 where it is seen.
+        head: (B, 1, H, H) 1 where it is seen, or its hair.
     """
     around = grown(head, AROUND) - grown(head, 2 * MARGIN)
     width = 2 * round(MARGIN * head.shape[3]) + 1
@@ -181,13 +182,16 @@ class ConditionRenderer:
             depth = hiding_depth(self._rasterize(points, photo.shape[3]))
         texture = sheet = scene = small_scene = None
         if textured:
-            scene = without_head(photo, (depth > 0).to(photo.dtype))
-            small_scene = resized(scene, self.size)
             skin = mask * self.fits_light[fragments.triangle.clamp_min(0)][:, None]
             hair = find_hair(image, mask, skin, points[:, self.model.chin_and_crown, :2])
             texture = self.textures.read(image, mask, hair, points, normals, depth, harmonics, view)
             ears = mask * self.in_ears[fragments.triangle.clamp_min(0)][:, None]
             sheet = find_sheet(hair, small_depth, ears, view)
+            head = (depth > 0).to(photo.dtype)
+            if sheet is not None:
+                head = torch.maximum(head, enlarge(sheet.short, head.shape[2:]))
+            scene = without_head(photo, head)
+            small_scene = resized(scene, self.size)
         return SourceMaps(
             photo=photo,
             image=image,
@@ -245,7 +249,8 @@ class ConditionRenderer:
             whole = self.textures.show(source.texture, uv, normal.movedim(1, -1), light) * surface.mask
         hair = None
         if source.sheet is not None:
-            hair = move(source.sheet, source.view, view, fragments.depth[:, None])
+            axis = points[:, model.chin_and_crown, :2]
+            hair = move(source.sheet, source.view, view, fragments.depth[:, None], axis)
         return DrivenMaps(normal, self._light_map(normal, fragments, light), whole, surface, fine, hair)
 
     def fit(self, image: torch.Tensor, normal: torch.Tensor, fragments) -> torch.Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from lirec.geometry import interpolate, project, rasterize
+from lirec.geometry import interpolate, linear_to_srgb, project, rasterize
 from lirec.geometry.masks import grown, masked_mean
 from lirec.geometry.mesh import grid_triangles
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView, pixel_grid, warp
@@ -22,9 +22,11 @@ VARIETY = (0.8, 0.72)  # of hair's colours: from the first on they are those of 
 PASSES = (0.2, 0.5)  # shares above a pixel, with which it is not joined to the hair there, and with which it is
 FAR = (0.95, 0.75)  # heads beside the face, from the first of which on nothing is hair, and up to the second all is
 LOW = (-1.0, -0.6)  # heights, below the first of which nothing is, and above the second all
+BESIDE = (0.1, 0.3)  # heights, above the second of which nothing but hair is beside a head
 SHOULDERS = (-0.45, 0.0)  # heights, below the first of which hair stays with the body, and above the second turns
 EDGE_ON = (0.4, 0.65)  # cosines of a turn, up to which the sheet is seen from its edge, and from which on it is drawn
 BORDER = 0.03  # of a picture's width, over which the sheet fades: nobody knows how it goes on
+SOME, STRANDS = (0.1, 0.4), 0.012  # share of a pixel; of a picture's width, round it
 NOTICED = 0.02  # share of a sheet's most opaque pixel, below which there is no hair
 
 
@@ -37,12 +39,17 @@ class HairSheet:
         share: (B, 1, S, S) in [0, 1]: how much of a pixel it is.
         points: (B, N, 3) nodes in the camera frame; places: (1, N, 2) where they are in the picture, in its widths.
         turning: (B, N, 1) in [0, 1]: whether they go with the head, or stay with the body.
+        short: (B, 1, S, S) in [0, 1]: where it is at sides at which no hair hangs.
+        colour: (B, 3) sRGB; trust: (B, 1, 1, 1) in [0, 1]: whether it is the hair's.
     """
 
     share: torch.Tensor
     points: torch.Tensor
     places: torch.Tensor
     turning: torch.Tensor
+    short: torch.Tensor
+    colour: torch.Tensor
+    trust: torch.Tensor
 
 
 @dataclass
@@ -51,10 +58,24 @@ class MovedHair:
     Args:
         grid: (B, H, W, 2) where pixels of B driven views are found in the source, as of `Correspondence`.
         share: (B, 1, H, W) in [0, 1]: how much of these pixels is hair, and not hidden by the head.
+        colour: (B, 3, 1, 1) sRGB.
+        around: (B, 1, H, W) in [0, 1]: where nothing but hair of that colour may stand before the scene.
     """
 
     grid: torch.Tensor
     share: torch.Tensor
+    colour: torch.Tensor
+    around: torch.Tensor
+
+    @property
+    def extent(self) -> torch.Tensor:
+        """(B, 1, H, W) in [0, 1]: where it is at all."""
+        return extent(self.share)
+
+
+def extent(share: torch.Tensor) -> torch.Tensor:
+    """Where there is any of a share (B, 1, H, W) of pixels, and near it, where strands are too thin to be told."""
+    return grown(ramp(share, SOME), STRANDS)
 
 
 def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadView) -> HairSheet | None:
@@ -96,7 +117,9 @@ def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadVi
     )
     rays = torch.cat((places, torch.ones_like(places[..., :1])), 2) @ view.K.inverse().transpose(1, 2)
     turning = ramp(height, SHOULDERS)
-    return HairSheet(share, rays * distance, places, turning * turning * (3 - 2 * turning))
+    turning = turning * turning * (3 - 2 * turning)
+    short = extent(share) * (1 - hair.covers(place))
+    return HairSheet(share, rays * distance, places, turning, short, linear_to_srgb(hair.colour), hair.trust)
 
 
 def _hanging(share: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
@@ -107,7 +130,9 @@ def _hanging(share: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
     return torch.stack(rows, 2)
 
 
-def move(sheet: HairSheet, source: HeadView, view: HeadView, depth: torch.Tensor) -> MovedHair:
+def move(
+    sheet: HairSheet, source: HeadView, view: HeadView, depth: torch.Tensor, axis: torch.Tensor
+) -> MovedHair:
     """
     The sheet in driven views.
 
@@ -115,6 +140,7 @@ def move(sheet: HairSheet, source: HeadView, view: HeadView, depth: torch.Tensor
         sheet: one row or B.
         source: the heads as they are in the sheet's pictures; view: as they are driven.
         depth: (B, 1, H, W) metres at which the driven heads are seen, infinite elsewhere.
+        axis: (B, 2, 2) their chins and crowns, x, y in picture widths.
     """
     height, width = depth.shape[2:]
     on_head = (sheet.points - source.translation[:, None]) @ source.rotation
@@ -131,4 +157,6 @@ def move(sheet: HairSheet, source: HeadView, view: HeadView, depth: torch.Tensor
     hidden = turning * torch.maximum(1 - facing, (fragments.depth > depth[:, 0] + DEPTH_TOLERANCE).to(facing.dtype))
     shown = (fragments.triangle >= 0) * (1 - hidden)
     share = F.grid_sample(sheet.share.expand(len(points), -1, -1, -1), grid, align_corners=False)
-    return MovedHair(grid, share * shown[:, None])
+    height_on_head, _ = upright((pixel_grid(height, width, depth) + 1) / 2, axis)
+    around = sheet.trust * ramp(height_on_head, BESIDE) * depth.isinf()
+    return MovedHair(grid, share * shown[:, None], sheet.colour[..., None, None], around)

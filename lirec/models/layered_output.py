@@ -16,6 +16,7 @@ from lirec.models.conditions import MARGIN, SKIN, DrivenMaps, SourceMaps
 
 HIDDEN = 10.0
 """How much a share is lowered of what a head hides: no network outweighs it, however unsure of all other layers."""
+ON_HEAD = ("completed", "interior")  # layers that show nothing but the head
 SHIFT = 0.4  # half picture widths, at most, by which moved pixels are shifted besides
 LUMA = (0.299, 0.587, 0.114)
 CONTRAST = 1.6  # times as light or as dark as what goes on from the photo, within which pixels are painted
@@ -64,19 +65,23 @@ def blend(pictures: Sequence[torch.Tensor], shares: torch.Tensor) -> tuple[torch
     return sum(weight * picture for weight, picture in zip(weights.split(1, 1), pictures, strict=True)), weights
 
 
-def put_behind(shares: torch.Tensor, names: Sequence[str], head: torch.Tensor) -> torch.Tensor:
+def put_in_place(shares: torch.Tensor, names: Sequence[str], head: torch.Tensor) -> torch.Tensor:
     """
-    Shares (B, N, S, S) of named layers, the background's lowered where it lies behind a head.
+    Shares (B, N, S, S) of named layers, the background's lowered where it lies behind a head, and those of what is of
+    the head alone where there is none.
 
-    A tenth of a photo that stays where it is shows as the ghost of its mouth on a turned cheek.
+    A tenth of a photo that stays where it is shows as the ghost of its mouth on a turned cheek, and what is of the head
+    alone is black beside it.
 
     Args:
         head: (B, 1, S, S), 1 where it is. Its rim, where it may be a little wrong, is left alone.
     """
     width = 2 * (head.shape[3] // 32) + 1
     inside = 2 * F.avg_pool2d(head, width, 1, width // 2, count_include_pad=False) - 1
-    lowered = shares.new_tensor([HIDDEN * (name == "background") for name in names])
-    return shares - inside.clamp_min(0) * lowered[:, None, None]
+    for places, layers in ((inside, ("background",)), (-inside, ON_HEAD)):
+        lowered = shares.new_tensor([HIDDEN * (name in layers) for name in names])
+        shares = shares - places.clamp_min(0) * lowered[:, None, None]
+    return shares
 
 
 def tinted(painted: torch.Tensor, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:
@@ -85,7 +90,7 @@ def tinted(painted: torch.Tensor, source: SourceMaps, driven: DrivenMaps) -> tor
 
     A network that saw rendered faces alone paints green shadows in photos. What it paints is as light and dark as it
     likes, within limits, but of a head it has the colours of the completed texture, and of what the head has left
-    those of the scene.
+    those of the scene. Round a head whose hair is known, it is hair or the scene, or between the two.
 
     Args:
         painted: sRGB.
@@ -99,7 +104,13 @@ def tinted(painted: torch.Tensor, source: SourceMaps, driven: DrivenMaps) -> tor
     luma = painted.new_tensor(LUMA)[:, None, None]
     light, usual = ((picture * luma).sum(1, keepdim=True) + BLACK for picture in (painted, colours))
     ratio = (light / usual).clamp(1 / CONTRAST, CONTRAST)
-    return painted + where * (((colours + BLACK) * ratio - BLACK) - painted)
+    result = painted + where * (((colours + BLACK) * ratio - BLACK) - painted)
+    if driven.hair is not None:
+        towards = driven.hair.colour - source.small_scene
+        along = ((painted - source.small_scene) * towards).sum(1, keepdim=True)
+        share = (along / (towards * towards).sum(1, keepdim=True).clamp_min(1e-4)).clamp(0, 1)
+        result = result + driven.hair.around * (source.small_scene + share * towards - result)
+    return result
 
 
 def in_its_light(rendered: torch.Tensor, source: SourceMaps) -> torch.Tensor:
@@ -150,22 +161,26 @@ class Adjustments:
         """
         The photos (B, 3, H, H) moved with the heads and shifted.
 
-        What moves along beyond a head is hair and scenery, and never the head itself: a strip of its cheek would stay
-        beside a head that turns away.
+        What moves along beyond a head is scenery, and never the head itself: a strip of its cheek would stay beside a
+        head that turns away. Nor is it short hair, whose sheet moves in its own way, but at the edge of that.
         """
-        count, mask, grid = len(self.offsets), driven.surface.mask, driven.surface.correspondence.grid
-        photo, scene, head = (
-            plane.expand(count, -1, -1, -1) for plane in (source.photo, source.small_scene, grown(source.mask, MARGIN))
-        )
+        count, grid = len(self.offsets), driven.surface.correspondence.grid
+        head, mask = grown(source.mask, MARGIN), grown(driven.surface.mask, MARGIN)
+        if driven.hair is not None:
+            head, mask = torch.maximum(head, source.sheet.short), torch.maximum(mask, driven.hair.extent)
+        photo, scene, head = (plane.expand(count, -1, -1, -1) for plane in (source.photo, source.small_scene, head))
         picture = warp(photo, driven.fine.correspondence.grid + self.shift)
-        grid = grid + SHIFT * enlarge(self.offsets[:, :2], mask.shape[2:]).movedim(1, -1)
-        own = warp(head, grid) * (1 - grown(mask, MARGIN))
+        grid = grid + SHIFT * enlarge(self.offsets[:, :2], grid.shape[1:3]).movedim(1, -1)
+        own = warp(head, grid) * (1 - mask)
         scene, own = (enlarge(plane, picture.shape[2:]) for plane in (warp(scene, grid), own))
         return picture + own * (scene - picture)
 
     def background(self, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:
         """The photos (B, 3, H, H) where they are, stretched over what the heads have left, where the scene goes on."""
-        near = enlarge(grown(driven.surface.mask, MARGIN), source.photo.shape[2:])
+        near = grown(driven.surface.mask, MARGIN)
+        if driven.hair is not None:
+            near = torch.maximum(near, driven.hair.extent)
+        near = enlarge(near, source.photo.shape[2:])
         still = source.scene + near * (source.photo - source.scene)
         return warp(still, pixel_grid(*still.shape[2:], still) + self.stretch)
 
@@ -197,7 +212,7 @@ def compose(
         "generated": enlarge(generated, source.photo.shape[2:]),
     }
     change.relight(pictures, relit)
-    shares = put_behind(shares, names, driven.surface.mask)
+    shares = put_in_place(shares, names, driven.surface.mask)
     image, weights = blend([pictures[name] for name in names], shares)
     if driven.hair is not None:
         size = image.shape[2:]

@@ -9,6 +9,7 @@ from lirec.geometry.view_synthesis import HeadView, pixel_grid, warp
 from lirec.models.conditions import ConditionRenderer
 from lirec.models.dc_net import DCNet
 from lirec.models.hair_sheet import SHOULDERS
+from lirec.models.layered_output import Adjustments, tinted
 
 SIZE = 96
 SKIN, HAIR, BACKGROUND = (0.8, 0.6, 0.5), (0.3, 0.15, 0.1), (0.4, 0.5, 0.8)
@@ -117,6 +118,40 @@ def test_short_hair_does_not_hang(renderer, plain):
     rows = torch.nonzero((source.sheet.share[0, 0] > 0.1).any(1)).flatten()
     assert len(rows) > 3 and rows[-1] < 0.42 * SIZE
     assert renderer.driven(source, view(renderer.model, 0.8)).hair.share[:, :, SIZE // 2 :].sum() < 1
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_short_hair_that_turns_leaves_nothing_behind(renderer, plain, upper):
+    """Of long hair, which hides much more, what is at the far side stays: a large blur would be in its place."""
+    image = with_hair(plain, upper=upper)
+    source = renderer.source(image, view(renderer.model, 0.0))
+    driven = renderer.driven(source, view(renderer.model, 0.6))
+    still = Adjustments(torch.zeros(1, 8, 32, 32), (SIZE, SIZE))
+    hair = (image - colour(HAIR)).abs().amax(1, keepdim=True) < 0.1
+    beyond = hair * (F.max_pool2d(driven.surface.mask, 5, 1, 2) == 0) * (driven.hair.extent == 0)
+    dark = {
+        name: ((picture - colour(HAIR)).abs().amax(1, keepdim=True) < 0.1)[beyond].float().mean()
+        for name, picture in (("background", still.background(source, driven)), ("scene", source.scene))
+    }
+    assert beyond.sum() > 50
+    assert all(share < 0.05 for share in dark.values()) if upper else all(share > 0.7 for share in dark.values()), dark
+    moved = (still.moved(source, driven) - colour(HAIR)).abs().amax(1) < 0.1
+    around = (F.max_pool2d(driven.surface.mask, 5, 1, 2) == 0) * (driven.hair.extent == 0)
+    assert (moved * around[:, 0]).sum() < 20 or not upper
+
+
+def test_what_is_painted_round_a_head_is_hair_or_the_scene(renderer, source):
+    driven = renderer.driven(source, view(renderer.model, 0.6))
+    around = driven.hair.around
+    assert around[:, :, : SIZE // 4].sum() > 1000 and around[driven.surface.mask > 0].max() == 0
+    for painted in ((0.1, 0.9, 0.1), (0.0, 0.0, 0.0), HAIR):
+        shown = tinted(colour(painted).expand(1, 3, SIZE, SIZE), source, driven)
+        ends = driven.hair.colour.expand_as(shown), source.small_scene
+        sure = (around > 0.99).expand_as(shown)
+        assert (shown > torch.minimum(*ends) - 0.011)[sure].all()
+        assert (shown < torch.maximum(*ends) + 0.011)[sure].all()
+    assert (shown - driven.hair.colour).abs()[sure].mean() < 0.02  # hair, where it is painted
+    assert (driven.hair.colour - colour(HAIR)).abs().max() < 0.05
 
 
 @pytest.mark.parametrize("motley", [False, True])

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from lirec.models.layered_output import Adjustments, blend, put_behind, softened
+from lirec.models.layered_output import ON_HEAD, Adjustments, blend, put_in_place, softened
 
 
 def test_adjustments():
@@ -40,7 +40,7 @@ def test_the_background_is_not_seen_through_a_head():
     head = torch.zeros(1, 1, 64, 64)
     head[:, :, 16:48, 16:48] = 1
     shares = torch.full((1, 3, 64, 64), 0.5)
-    lowered = put_behind(shares, ("warped", "background", "generated"), head)
+    lowered = put_in_place(shares, ("warped", "background", "generated"), head)
     assert (lowered[:, [0, 2]] == shares[:, [0, 2]]).all()
     assert (lowered[:, 1] == shares[:, 1])[(head == 0)[:, 0]].all()
     pictures = [torch.full((1, 3, 64, 64), value) for value in (0.0, 1.0, 0.0)]
@@ -48,14 +48,26 @@ def test_the_background_is_not_seen_through_a_head():
     assert image[..., 22:42, 22:42].max() < 0.01 < 0.3 < image[head.expand_as(image) == 0].min()
 
 
+def test_what_is_of_the_head_alone_is_not_seen_beside_it():
+    head = torch.zeros(1, 1, 64, 64)
+    head[:, :, 16:48, 16:48] = 1
+    names = ("warped", "completed", "background", "interior", "generated")
+    black = [torch.full((1, 3, 64, 64), float(name not in ON_HEAD)) for name in names]
+    shares = put_in_place(torch.full((1, 5, 64, 64), 0.5), names, head)
+    image, _ = blend(black, shares)
+    near = F.max_pool2d(head, 5, 1, 2).expand_as(image)
+    assert image[near == 0].min() > 0.98
+    torch.testing.assert_close(image[..., 18:46, 18:46], torch.full((1, 3, 28, 28), 0.5), atol=0.01, rtol=0)
+
+
 def test_a_network_that_is_sure_of_the_background_does_not_show_it_through_a_head():
     shares = torch.tensor([-2.0, 4.0]).reshape(1, 2, 1, 1).expand(1, 2, 64, 64)
-    image, _ = blend([torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)], put_behind(
+    image, _ = blend([torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)], put_in_place(
         shares, ("warped", "background"), torch.ones(1, 1, 64, 64)
     ))  # fmt: skip
     assert image.max() < 0.001
 
 
 def test_a_head_at_the_rim_of_the_picture_hides_the_rim_too():
-    lowered = put_behind(torch.zeros(1, 2, 64, 64), ("warped", "background"), torch.ones(1, 1, 64, 64))
+    lowered = put_in_place(torch.zeros(1, 2, 64, 64), ("warped", "background"), torch.ones(1, 1, 64, 64))
     torch.testing.assert_close(lowered[:, 1], torch.full((1, 64, 64), -10.0))
