@@ -18,6 +18,8 @@ HAIR_FACING = 0.35  # how much less hair must face the camera, of which little d
 OUTLINE = 5  # pixels round a head's outline, in which a picture may already show what is behind it
 SHADE = (0.4, 0.8)  # times as lit as the other half, up to which a half does not tell what that is like, and from which
 # on it does: a bright cheek that is taken from one in the shade is orange
+COVERED = (0.25, 0.5)  # times as light as the face, up to which the side of a head is hair or a deep shadow that a
+# picture shows in its place, and from which on it is skin
 BRIGHTEST = 6.0  # times the average head
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 DARK, BRIGHT = 0.6, 3.0  # limits of what light does, as a factor of an even one
@@ -99,6 +101,9 @@ class TextureReader:
         # Hair is lit as what is seen of the head is on average: it looks all ways too.
         hair = replace(hair, colour=hair.colour / masked_mean(lit, towards.clamp_min(0) * self.head))
         known = known * (1 - hair.trust * looks_like_hair * self.neck)  # strands that hang before it
+        light = (even * even.new_tensor(LUMINANCE)[:, None, None]).sum(1, keepdim=True)
+        usual = masked_mean(light, known * (1 - self.hair) * (1 - self.under_long_hair))[..., None, None]
+        known = known * (1 - self.under_long_hair * (1 - ramp(light / usual.clamp_min(1e-3), COVERED)))
         mirrors = ramp(mirrored_skin(lit) / lit, SHADE)
         return self._completed(even, known, mirrors, hair, hair.covers(place), looks_like_hair)
 

@@ -183,3 +183,14 @@ def test_strands_before_the_neck_are_none_of_its_skin(reader):
     seen.image = torch.where(strand, torch.tensor(BESIDE)[None, :, None, None], seen.image)
     neck = (reader.neck > 0).expand_as(without)
     assert (seen.read(reader) - without).abs()[neck].mean() < 0.05
+
+
+@pytest.mark.parametrize(("factor", "skin"), [(0.1, True), (0.7, False)])
+def test_what_is_nearly_black_beside_the_face_is_not_the_skin_of_ears(reader, factor, skin):
+    """Dark hair before them, whose tint would be a purple or green ear; a shade of the skin is kept."""
+    plain = painted(reader, SKIN, HAIR)
+    dark = torch.where(reader.under_long_hair > 0.9, factor * plain, plain)
+    without, read = (Seen(reader, view(reader.model, 0.8), look).read(reader) for look in (plain, dark))
+    darker = (side_colour(reader, read) - side_colour(reader, without)).abs().mean()
+    as_dark = (side_colour(reader, dark) - side_colour(reader, plain)).abs().mean()
+    assert darker < 0.1 * as_dark if skin else darker > 0.2 * as_dark
