@@ -142,8 +142,8 @@ class DCNet(ModelMixin, ConfigMixin):
         width: int = 64,
         output: str = "layers",
         condition: str = "full",
-        crop_scale: float = 2.0,
-        crop_rise: float = 0.06,
+        crop_scale: float = 2.2,
+        crop_rise: float = 0.1,
         more_channels: int = 0,
     ):
         super().__init__()

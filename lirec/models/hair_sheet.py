@@ -130,9 +130,7 @@ def _hanging(share: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
     return torch.stack(rows, 2)
 
 
-def move(
-    sheet: HairSheet, source: HeadView, view: HeadView, depth: torch.Tensor, axis: torch.Tensor
-) -> MovedHair:
+def move(sheet: HairSheet, source: HeadView, view: HeadView, depth: torch.Tensor, axis: torch.Tensor) -> MovedHair:
     """
     The sheet in driven views.
 

@@ -161,8 +161,8 @@ class Adjustments:
         """
         The photos (B, 3, H, H) moved with the heads and shifted.
 
-        What moves along beyond a head is scenery, and never the head itself: a strip of its cheek would stay beside a
-        head that turns away. Nor is it short hair, whose sheet moves in its own way, but at the edge of that.
+        What moves along beyond a head is scenery and long hair, and never the head itself: a strip of its cheek would
+        stay beside a head that turns away. Nor is it short hair, which its sheet shows, but at the edge of that.
         """
         count, grid = len(self.offsets), driven.surface.correspondence.grid
         head, mask = grown(source.mask, MARGIN), grown(driven.surface.mask, MARGIN)

@@ -187,8 +187,8 @@ class FaceRotator(ModelMixin, ConfigMixin):
         image_size: int = 256,
         width: int = 64,
         output: str = "layers",
-        crop_scale: float = 2.0,
-        crop_rise: float = 0.06,
+        crop_scale: float = 2.2,
+        crop_rise: float = 0.1,
     ):
         super().__init__()
         self.drawer = DCNet(
@@ -284,8 +284,8 @@ class ExpressionGenerator(ModelMixin, ConfigMixin):
         depth: int = 4,
         rotated: bool = True,
         encoder: str = "adain",
-        crop_scale: float = 2.0,
-        crop_rise: float = 0.06,
+        crop_scale: float = 2.2,
+        crop_rise: float = 0.1,
     ):
         super().__init__()
         if output not in ("layers", "rgb") or encoder not in ("adain", "concatenated"):
