@@ -10,14 +10,7 @@ from torch import nn
 
 from lirec.geometry.view_synthesis import enlarge, pixel_grid, warp
 from lirec.models.conditions import SKIN, DrivenMaps, SourceMaps, Surface
-from lirec.models.layered_output import (
-    Adjustments,
-    LayeredOutput,
-    begin_small,
-    compose,
-    paint,
-    softened,
-)
+from lirec.models.layered_output import Adjustments, LayeredOutput, begin_small, compose, paint, softened
 from lirec.models.layers import ModulatedBlock, convolution, for_network
 
 LAYERS = ("warped", "completed", "background", "interior", "generated")

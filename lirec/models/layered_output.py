@@ -125,6 +125,12 @@ def in_its_light(rendered: torch.Tensor, source: SourceMaps) -> torch.Tensor:
     return rendered * tint[..., None, None]
 
 
+def near_head(driven: DrivenMaps) -> torch.Tensor:
+    """(B, 1, S, S) in [0, 1]: where driven heads and their hair are, with a margin."""
+    near = grown(driven.surface.mask, MARGIN)
+    return near if driven.hair is None else torch.maximum(near, driven.hair.extent)
+
+
 class Adjustments:
     """
     What a head's bounded output changes of N pictures: how light they are, how warm the light in the last of them is,
@@ -165,22 +171,19 @@ class Adjustments:
         stay beside a head that turns away. Nor is it short hair, which its sheet shows, but at the edge of that.
         """
         count, grid = len(self.offsets), driven.surface.correspondence.grid
-        head, mask = grown(source.mask, MARGIN), grown(driven.surface.mask, MARGIN)
-        if driven.hair is not None:
-            head, mask = torch.maximum(head, source.sheet.short), torch.maximum(mask, driven.hair.extent)
+        head = grown(source.mask, MARGIN)
+        if source.sheet is not None:
+            head = torch.maximum(head, source.sheet.short)
         photo, scene, head = (plane.expand(count, -1, -1, -1) for plane in (source.photo, source.small_scene, head))
         picture = warp(photo, driven.fine.correspondence.grid + self.shift)
         grid = grid + SHIFT * enlarge(self.offsets[:, :2], grid.shape[1:3]).movedim(1, -1)
-        own = warp(head, grid) * (1 - mask)
+        own = warp(head, grid) * (1 - near_head(driven))
         scene, own = (enlarge(plane, picture.shape[2:]) for plane in (warp(scene, grid), own))
         return picture + own * (scene - picture)
 
     def background(self, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:
         """The photos (B, 3, H, H) where they are, stretched over what the heads have left, where the scene goes on."""
-        near = grown(driven.surface.mask, MARGIN)
-        if driven.hair is not None:
-            near = torch.maximum(near, driven.hair.extent)
-        near = enlarge(near, source.photo.shape[2:])
+        near = enlarge(near_head(driven), source.photo.shape[2:])
         still = source.scene + near * (source.photo - source.scene)
         return warp(still, pixel_grid(*still.shape[2:], still) + self.stretch)
 
