@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from lirec.pipelines.motion import MotionSmoother, strangeness
 from lirec.pipelines.reconstruction import Face, RecAugNetPipeline
 from lirec.pipelines.reenactment import Progress
 from lirec.pipelines.survey import sharpness
-from lirec.pipelines.tracking import MOST_SHARED, FaceTracker, Motion, Sighting, place
+from lirec.pipelines.tracking import FaceTracker, Motion, Sighting, place
 from lirec.processing.mesh_export import MeshAnimation, MeshData, export_mesh
 from lirec.processing.motion_capture import MotionCapture, eye_angles
 from lirec.processing.video import Frame
@@ -156,7 +155,7 @@ def capture(
     track, people = _Track(), _People(reconstruction)
     total, finished = driving.frame_count, True
     try:
-        for frames in _batches(driving.frames()):
+        for frames in driving.batches():
             for frame, sighting in zip(frames, tracker.follow_all([frame.image for frame in frames]), strict=True):
                 track.add(frame.time, sighting)
                 people.look(frame, sighting)
@@ -184,12 +183,6 @@ def capture(
         finished=finished,
         seconds=clock.perf_counter() - began,
     )
-
-
-def _batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    frames = iter(frames)
-    while batch := list(islice(frames, MOST_SHARED)):
-        yield batch
 
 
 class _Track:

@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from lirec.errors import LirecError
 from lirec.geometry import euler_to_matrix
 from lirec.pipelines.reconstruction import RecAugNetPipeline
-from lirec.pipelines.tracking import SEARCH_EVERY, FaceTracker, Motion, Sighting
+from lirec.pipelines.tracking import MOST_SHARED, SEARCH_EVERY, FaceTracker, Motion, Sighting
 from lirec.processing.image import ImageSource, load_image
 from lirec.processing.motion_capture import LIVE_LINK_NAMES, MotionCapture, read_live_link_csv
 from lirec.processing.video import DEFAULT_RATE, Frame, Video, open_video
@@ -79,11 +80,18 @@ class Pictures(Driving):
             for index, picture in enumerate(self.pictures):
                 yield Frame(load_image(picture), float(index / self.frame_rate))
 
+    def batches(self) -> Iterator[list[Frame]]:
+        """As many frames at a time as a tracker looks at together."""
+        frames = self.frames()
+        while batch := list(islice(frames, MOST_SHARED)):
+            yield batch
+
     def sightings(self, reconstruction):
         every = SEARCH_EVERY if self.video is not None else 1
         tracker = FaceTracker(reconstruction, search_every=every)
-        for frame in self.frames():
-            yield frame.time, tracker.follow(frame.image)
+        for batch in self.batches():
+            seen = tracker.follow_all([frame.image for frame in batch])
+            yield from zip((frame.time for frame in batch), seen, strict=True)
 
 
 class Captured(Driving):

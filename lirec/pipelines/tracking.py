@@ -137,10 +137,9 @@ class FaceTracker:
         self.sought = False
         self.run = MOST_SHARED  # frames that are tried in one window
 
-    @torch.no_grad()
     def follow(self, image: np.ndarray) -> Sighting:
         """The face in the next frame (H, W, 3) uint8."""
-        return self._follow(image, self.is_cut(image))
+        return self.follow_all([image])[0]
 
     @torch.no_grad()
     def follow_all(self, images: Sequence[np.ndarray]) -> list[Sighting]:
@@ -151,27 +150,13 @@ class FaceTracker:
         cuts = [self.is_cut(image) for image in images]
         sightings: list[Sighting] = []
         while (done := len(sightings)) < len(images):
-            steady = self.crop is not None and not self.fresh and self.since + 1 < CONFIRM_EVERY
-            last = done + min(self.run, CONFIRM_EVERY - 1 - self.since)
-            end = next((i for i in range(done, len(images)) if cuts[i]), len(images))
-            faces = self._look_together(images[done : min(end, last)]) if steady and done < end else []
-            sightings += [Sighting(Motion.of(face), False, face) for face in faces]
-            if not faces:
-                sightings.append(self._follow(images[done], cuts[done]))
+            end = next((i for i in range(done + 1, len(images)) if cuts[i]), len(images))
+            faces = self._follow(images[done:end], cuts[done])
+            sightings += [
+                Sighting(None if face is None else Motion.of(face), cuts[done] and i == 0, face)
+                for i, face in enumerate(faces)
+            ]
         return sightings
-
-    def _look_together(self, images: Sequence[np.ndarray]) -> list[Face]:
-        """The followed face in the first of these frames: as many of them as one window serves."""
-        crop, accepted = self.crop, []
-        for face in self._faces(images, crop):
-            following = self._following(face, crop)
-            if following is None or (accepted and not self._is_near(following, crop)):
-                break
-            self.crop, self.box = following, face.box
-            accepted.append(face)
-        self.run = min(2 * max(len(accepted), 1), MOST_SHARED)
-        self.since += len(accepted)
-        return accepted
 
     @staticmethod
     def _is_near(following: Crop, crop: Crop) -> bool:
@@ -181,23 +166,27 @@ class FaceTracker:
         sizes = 1 / SHARED_SIZE < following.side / crop.side < SHARED_SIZE
         return bool(moved < SHARED and turned < SHARED_TURN and sizes)
 
-    def _follow(self, image: np.ndarray, cut: bool) -> Sighting:
+    def _follow(self, images: Sequence[np.ndarray], cut: bool) -> list[Face | None]:
+        """The face in the first of one scene's frames, and in as many after it as one window serves."""
+        first = images[0]
         if cut:
             self.crop = self.box = None
             self.sought = False
         self.since += 1
         if self.crop is None:
             if not self.sought or self.since >= self.search_every:
-                self._search(image)
-        elif self.since >= CONFIRM_EVERY and not self._confirm(image):
-            self._search(image)
-        face = self._look(image) if self.crop is not None else None
-        if face is None and self.crop is not None:
-            self._search(image)
-            face = self._look(image) if self.crop is not None else None
-            if face is None:
+                self._search(first)
+        elif self.since >= CONFIRM_EVERY and not self._confirm(first):
+            self._search(first)
+        until_confirmed = CONFIRM_EVERY - self.since
+        faces = self._look(images[: min(self.run, until_confirmed)]) if self.crop is not None else []
+        if not faces and self.crop is not None:
+            self._search(first)
+            faces = self._look([first]) if self.crop is not None else []
+            if not faces:
                 self.crop = None
-        return Sighting(None if face is None else Motion.of(face), cut, face)
+        self.since += max(len(faces) - 1, 0)
+        return faces or [None]
 
     def _window(self, box: np.ndarray) -> Crop:
         return Crop.from_box(box, self.reconstruction.rec_net.config.crop_scale)
@@ -231,21 +220,25 @@ class FaceTracker:
         place = crop.to_crop(self.box.reshape(2, 2), size).ravel()
         return any(overlap(box, place)[0] > 0.4 for box in found.boxes.cpu().numpy())
 
-    def _look(self, image: np.ndarray) -> Face | None:
-        """The face seen in the window, which moves on to it; None when it cannot be the followed one."""
+    def _look(self, images: Sequence[np.ndarray]) -> list[Face]:
+        """The face seen in the window, which moves on to it, in as many of these frames as one window serves; none
+        where it cannot be the followed one in the first."""
         if self.fresh:
-            if self._regress(image) is None:
-                return None
+            if not self._regress(images[:1]):
+                return []
             self.fresh = False
-        return self._regress(image)
+        return self._regress(images)
 
-    def _regress(self, image: np.ndarray) -> Face | None:
-        (face,) = self._faces([image], self.crop)
-        following = self._following(face, self.crop)
-        if following is None:
-            return None
-        self.crop, self.box = following, face.box
-        return face
+    def _regress(self, images: Sequence[np.ndarray]) -> list[Face]:
+        crop, accepted = self.crop, []
+        for face in self._faces(images, crop):
+            following = self._following(face, crop)
+            if following is None or (accepted and not self._is_near(following, crop)):
+                break
+            self.crop, self.box = following, face.box
+            accepted.append(face)
+        self.run = min(2 * max(len(accepted), 1), MOST_SHARED)
+        return accepted
 
     def _faces(self, images: Sequence[np.ndarray], crop: Crop) -> list[Face]:
         crops = [crop] * len(images)

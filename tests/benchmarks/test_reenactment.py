@@ -1,5 +1,8 @@
 """How long a driving frame takes, as a ratio to known networks in the same run. `pytest -s` shows the figures."""
 
+from dataclasses import replace
+from itertools import islice
+
 import pytest
 import torch
 from torch import nn
@@ -9,10 +12,13 @@ from lirec.models.dc_net import DCNet
 from lirec.models.landmark_lifter import LandmarkLifter
 from lirec.models.li_net import ExpressionGenerator, FaceRotator, LandmarkTransformer
 from lirec.models.rec_net import RecNet
+from lirec.pipelines.driving import Pictures
 from lirec.pipelines.tracking import FaceTracker
 from lirec.processing.image import load_image
+from lirec.processing.video import open_video
 from tests.benchmarks.test_pipeline import ASTRONAUT, BOX, milliseconds
 
+TALKING = ASTRONAUT.with_name("talking.mp4")
 FRAMES = 8
 
 
@@ -25,11 +31,13 @@ def pipeline(shipped_pipeline):
 
 def test_driving_frame(pipeline):
     """Tracking, conditions, network and paste-back at 256 px, beside FOMM's generator and one pass of ResNet-50."""
-    image = load_image(ASTRONAUT)
-    portrait = pipeline.prepare(image, box=BOX, size=256)
+    portrait = pipeline.prepare(load_image(ASTRONAUT), box=BOX, size=256)
+    video = Pictures(open_video(TALKING))
+    batches = [[frame.image for frame in batch] for batch in islice(video.batches(), 4)]
+    video.close()
     tracker = FaceTracker(pipeline.reconstruction)
-    tracker.follow(image)
-    motions = [portrait.motion] * FRAMES
+    seen = [sighting.motion for images in batches for sighting in tracker.follow_all(images)]
+    motions = [replace(portrait.motion, expression=motion.expression) for motion in seen[:FRAMES]]
     patch = portrait.draw(motions)[0]
     backbone = RecNet().eval().backbone
     crop, picture, fomm = torch.rand(1, 3, 224, 224), torch.rand(1, 3, 256, 256), fomm_generator()
@@ -38,11 +46,11 @@ def test_driving_frame(pipeline):
             lambda: backbone(crop),
             lambda: fomm(picture),
             lambda: portrait.draw(motions),
-            lambda: tracker.follow(image),
+            lambda: [tracker.follow_all(images) for images in batches],
             lambda: portrait.paste(patch),
             repeats=5,
         )
-    drawn /= FRAMES
+    drawn, tracked = drawn / FRAMES, tracked / sum(map(len, batches))
     whole = drawn + tracked + pasted
     print(
         f"\na driving frame {whole:.0f} ms: tracking {tracked:.0f}, drawing {drawn:.0f}, pasting {pasted:.0f}; "
