@@ -154,7 +154,7 @@ def build(network: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
     try:
         return network(**settings)
     except (TypeError, ValueError) as error:
-        raise LirecError(f"These [model] settings give no {network.__name__}: {error}.") from error
+        raise LirecError(f"These [model] settings give no {network.__name__}: {str(error).rstrip('.')}.") from error
 
 
 def start(network: type[nn.Module], options: argparse.Namespace, settings: dict[str, Any] | None = None) -> nn.Module:

@@ -122,7 +122,7 @@ class DCNet(ModelMixin, ConfigMixin):
         output (`str`): `"layers"` blends moved pixels of the photo with painted ones; `"rgb"`, as in the paper,
             paints all.
         condition (`str`): what the generator is told: `"full"`, or for the paper's Table 5 `"rendered"` (Ours-R: a
-            rendered picture only), `"no_warp"` (Ours-P: no warped image), `"no_light"` (Ours-L).
+            rendered picture only), `"no_warp"` (Ours-P: no warped image), `"no_light"` (Ours-L: nor any light).
         crop_scale (`float`): side of the source's crop over the longer side of the box round the landmarks.
         crop_rise (`float`): how far the crop's middle is above the box's, in crop sides.
         more_channels (`int`): of planes that are given besides the maps; LI-Net's landmark images.
@@ -142,9 +142,10 @@ class DCNet(ModelMixin, ConfigMixin):
         super().__init__()
         if output not in ("layers", "rgb") or condition not in CONDITIONS:
             raise ValueError(f"output is 'layers' or 'rgb', and condition one of {', '.join(CONDITIONS)}.")
-        if output == "layers" and condition in ("rendered", "no_warp"):
+        if output == "layers" and condition != "full":
             raise ValueError(f"condition={condition!r} has no warped image to blend: it needs output='rgb'.")
-        channels = {"full": 29, "no_light": 26, "no_warp": 19, "rendered": 8}[condition] + more_channels
+        # The paper has its row without light before it comes to warped images.
+        channels = {"full": 29, "no_light": 16, "no_warp": 19, "rendered": 8}[condition] + more_channels
         self.texture_encoder = FaceTextureEncoder(width)
         self.context_encoder = ContextEncoder(width)
         self.generator = ConditionalGenerator(width, channels)
@@ -210,7 +211,7 @@ class DCNet(ModelMixin, ConfigMixin):
         planes += [source.normal.expand(count, -1, -1, -1)]
         if kind != "no_light":
             planes += [(driven.light * 2 - 1) * surface.mask]
-        if kind != "no_warp":
+        if kind == "full":
             photo = source.image.expand(count, -1, -1, -1)
             grid = surface.correspondence.grid
             motion = (grid - pixel_grid(*grid.shape[1:3], grid)).permute(0, 3, 1, 2)
