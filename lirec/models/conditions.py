@@ -42,8 +42,8 @@ class SourceMaps:
             small_scene: (B, 3, S, S) the same, smaller; None as `texture`.
         depth: (B, 1, H, H) metres, of `hiding_depth`.
         points: (B, V, 3) projected vertices: x, y in picture widths, metres.
-        front: (B, F) the triangles that turn their front to the camera; mirrored_front: (B, F) those that do with each
-            vertex where that of the face's other half is.
+        front: (B, F) the triangles that turn their front to the camera.
+        mirrored_points, mirrored_front: the same with each vertex where that of the face's other half is.
         harmonics: (B, 9, 3) the fitted light, skin colour included, linear RGB.
         texture: (B, 3, T, T) of `TextureReader`: all of the head; None where it is not to be completed.
         sheet: the hair round the heads; None where none is found, or as `texture`.
@@ -60,6 +60,7 @@ class SourceMaps:
     depth: torch.Tensor
     points: torch.Tensor
     front: torch.Tensor
+    mirrored_points: torch.Tensor
     mirrored_front: torch.Tensor
     harmonics: torch.Tensor
     texture: torch.Tensor | None
@@ -172,6 +173,7 @@ class ConditionRenderer:
         """
         image = resized(photo, self.size)
         points = project(view.vertices, view.rotation, view.translation, view.K)
+        mirrored = points[:, self.model.mirror_vertices]
         normals = vertex_normals(view.vertices, self.model.triangles) @ view.rotation.transpose(1, 2)
         fragments = self._rasterize(points, self.size)
         normal = F.normalize(interpolate(fragments, self.model.triangles, normals), dim=-1).movedim(-1, 1)
@@ -203,7 +205,8 @@ class ConditionRenderer:
             depth=depth,
             points=points,
             front=seen_from_front(points, self.model.triangles),
-            mirrored_front=seen_from_front(points[:, self.model.mirror_vertices], self.model.triangles, mirrored=True),
+            mirrored_points=mirrored,
+            mirrored_front=seen_from_front(mirrored, self.model.triangles, mirrored=True),
             harmonics=harmonics,
             texture=texture,
             sheet=sheet,
@@ -294,8 +297,8 @@ class ConditionRenderer:
 
         mirrored = None
         if completed:
-            points = source.points[:, model.mirror_vertices]
-            mirrored = found(points, source.mirrored_front, None if coarse is None else coarse.mirrored)
+            smaller = None if coarse is None else coarse.mirrored
+            mirrored = found(source.mirrored_points, source.mirrored_front, smaller)
         return Surface(
             correspondence=found(source.points, source.front, None if coarse is None else coarse.correspondence),
             mirrored=mirrored,
