@@ -141,7 +141,7 @@ def without_head(photo: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
     around = grown(head, AROUND) - grown(head, 2 * margin)
     width = 2 * round(MARGIN * head.shape[3]) + 1
     head = F.avg_pool2d(grown(head, margin), width, 1, width // 2, count_include_pad=False)
-    return photo + head * (spread(photo * around, around) - photo)
+    return torch.lerp(photo, spread(photo * around, around), head)
 
 
 class ConditionRenderer:

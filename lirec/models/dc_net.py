@@ -241,4 +241,4 @@ def complete(photo: torch.Tensor, driven: DrivenMaps, surface: Surface) -> torch
     """
     seen, size = softened(surface.mirrored.visible), surface.mask.shape[2:]
     whole = enlarge(driven.whole, size) / enlarge(driven.surface.mask, size).clamp_min(0.1)  # its rim is not dark
-    return whole + seen * (warp(photo, surface.mirrored.grid) - whole)
+    return torch.lerp(whole, warp(photo, surface.mirrored.grid), seen)

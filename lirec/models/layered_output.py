@@ -54,15 +54,23 @@ def softened(rendered: torch.Tensor) -> torch.Tensor:
     return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9  # on a CPU `avg_pool2d` takes ten times as long
 
 
-def blend(pictures: Sequence[torch.Tensor], shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def blend(
+    pictures: Sequence[torch.Tensor], shares: torch.Tensor, brightness: Sequence[torch.Tensor | float] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Mix N pictures (B, 3, H, W) by shares (B, N, h, w), of which the softmax is taken.
+
+    Args:
+        brightness: factors of the pictures, (B, 1 or 3, H, W); 1 when None.
 
     Returns:
         The picture (B, 3, H, W), and the weights (B, N, H, W).
     """
     weights = torch.softmax(2 * enlarge(shares, pictures[0].shape[2:]), 1)
-    return sum(weight * picture for weight, picture in zip(weights.split(1, 1), pictures, strict=True)), weights
+    mixed = pictures[0].new_zeros(())
+    for picture, weight, factor in zip(pictures, weights.split(1, 1), brightness or [1.0] * len(pictures), strict=True):
+        mixed = torch.addcmul(mixed, weight * factor, picture)
+    return mixed, weights
 
 
 def put_in_place(shares: torch.Tensor, names: Sequence[str], head: torch.Tensor) -> torch.Tensor:
@@ -104,12 +112,12 @@ def tinted(painted: torch.Tensor, source: SourceMaps, driven: DrivenMaps) -> tor
     luma = painted.new_tensor(LUMA)[:, None, None]
     light, usual = ((picture * luma).sum(1, keepdim=True) + BLACK for picture in (painted, colours))
     ratio = (light / usual).clamp(1 / CONTRAST, CONTRAST)
-    result = painted + where * (((colours + BLACK) * ratio - BLACK) - painted)
+    result = torch.lerp(painted, (colours + BLACK) * ratio - BLACK, where)
     if driven.hair is not None:
         towards = driven.hair.colour - source.small_scene
         along = ((painted - source.small_scene) * towards).sum(1, keepdim=True)
         share = (along / (towards * towards).sum(1, keepdim=True).clamp_min(1e-4)).clamp(0, 1)
-        result = result + driven.hair.around * (source.small_scene + share * towards - result)
+        result = torch.lerp(result, source.small_scene + share * towards, driven.hair.around)
     return result
 
 
@@ -158,11 +166,6 @@ class Adjustments:
         warmth = torch.exp(0.08 * warmth)
         self.brightness = [*moved, rendered * torch.cat((warmth, torch.ones_like(warmth), 1 / warmth), 1)]
 
-    def relight(self, pictures: dict[str, torch.Tensor], names: Sequence[str]) -> None:
-        """Give pictures of N names their brightness."""
-        for name, brightness in zip(names, self.brightness, strict=True):
-            pictures[name] = pictures[name] * brightness
-
     def moved(self, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:
         """
         The photos (B, 3, H, H) moved with the heads and shifted.
@@ -179,12 +182,12 @@ class Adjustments:
         grid = grid + SHIFT * enlarge(self.offsets[:, :2], grid.shape[1:3]).movedim(1, -1)
         own = warp(head, grid) * (1 - near_head(driven))
         scene, own = (enlarge(plane, picture.shape[2:]) for plane in (warp(scene, grid), own))
-        return picture + own * (scene - picture)
+        return torch.lerp(picture, scene, own)
 
     def background(self, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:
         """The photos (B, 3, H, H) where they are, stretched over what the heads have left, where the scene goes on."""
         near = enlarge(near_head(driven), source.photo.shape[2:])
-        still = source.scene + near * (source.photo - source.scene)
+        still = torch.lerp(source.scene, source.photo, near)
         return warp(still, pixel_grid(*still.shape[2:], still) + self.stretch)
 
 
@@ -214,13 +217,14 @@ def compose(
         "interior": in_its_light(softened(driven.fine.albedo), source),
         "generated": enlarge(generated, source.photo.shape[2:]),
     }
-    change.relight(pictures, relit)
+    brightness = dict.fromkeys(names, 1.0) | dict(zip(relit, change.brightness, strict=True))
     shares = put_in_place(shares, names, driven.surface.mask)
-    image, weights = blend([pictures[name] for name in names], shares)
+    image, weights = blend([pictures[name] for name in names], shares, [brightness[name] for name in names])
     if driven.hair is not None:
         size = image.shape[2:]
         share, grid = enlarge(softened(driven.hair.share), size), enlarge(driven.hair.grid.movedim(-1, 1), size)
-        image = image + share * (warp(source.photo.expand(len(image), -1, -1, -1), grid.movedim(1, -1)) - image)
+        hair = warp(source.photo.expand(len(image), -1, -1, -1), grid.movedim(1, -1))
+        image = torch.lerp(image, hair, share)
         weights = weights * (1 - share)
     return LayeredOutput(image=image, generated=generated, weights=weights, offsets=change.offsets)
 
