@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from lirec.geometry.rasterizer import Fragments, interpolate
+from lirec.geometry.rasterizer import Fragments
 
 DEPTH_TOLERANCE = 0.005  # metres that a point may lie behind what the source sees there
 REACH = 0.25  # of a picture's width round the mesh, over which its motion fades out
@@ -65,8 +65,7 @@ def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 def dense_correspondence(
     fragments: Fragments,
-    triangles: torch.Tensor,
-    source_points: torch.Tensor,
+    points: torch.Tensor,
     source_depth: torch.Tensor,
     source_front: torch.Tensor,
     coarse: Correspondence | None = None,
@@ -77,13 +76,11 @@ def dense_correspondence(
 
     Args:
         fragments: what the driven view sees of the mesh (H x W pixels).
-        triangles: (F, 3).
-        source_points: (B, V, 3) the source's vertices projected: x, y in picture widths, depth in metres.
+        points: (B, H, W, 3) the source's projected vertices there: x, y in picture widths, depth in metres.
         source_depth: (B, 1, h, w) metres behind which the source sees nothing, of `hiding_depth`.
         source_front: (B, F) the triangles that turn their front to the source, of `seen_from_front`.
         coarse: the same in a smaller picture, which tells the motion beyond the mesh, where it is known already.
     """
-    points = interpolate(fragments, triangles, source_points)
     seen = fragments.triangle >= 0
     grid = points[..., :2] * 2 - 1
     before = F.grid_sample(source_depth, grid, mode="nearest", align_corners=False)[:, 0]

@@ -286,24 +286,25 @@ class ConditionRenderer:
         model = self.model
         seen = fragments.triangle >= 0
         triangle = fragments.triangle.clamp_min(0)
-        hollow = interpolate(fragments, model.triangles, model.ambient_occlusion[None, :, None]).movedim(-1, 1)
+        # all at once: most of the time goes into finding a pixel's triangle
+        occlusion = model.ambient_occlusion[:, None].expand(len(source.points), -1, 1)
+        attributes = torch.cat((source.points, source.mirrored_points, occlusion), 2)
+        values = interpolate(fragments, model.triangles, attributes.expand(len(uv), -1, -1))
+        points, mirrored_points, hollow = values.split((3, 3, 1), 3)
         texture = self.albedo.expand(len(uv), -1, -1, -1)
         albedo = F.grid_sample(texture, uv * 2 - 1, padding_mode="border", align_corners=False)
 
         def found(points, front, coarse):
-            points, front, depth = (
-                values.expand(len(uv), *values.shape[1:]) for values in (points, front, source.depth)
-            )
-            return dense_correspondence(fragments, model.triangles, points, depth, front, coarse)
+            front, depth = (plane.expand(len(uv), *plane.shape[1:]) for plane in (front, source.depth))
+            return dense_correspondence(fragments, points, depth, front, coarse)
 
         mirrored = None
         if completed:
-            smaller = None if coarse is None else coarse.mirrored
-            mirrored = found(source.mirrored_points, source.mirrored_front, smaller)
+            mirrored = found(mirrored_points, source.mirrored_front, None if coarse is None else coarse.mirrored)
         return Surface(
-            correspondence=found(source.points, source.front, None if coarse is None else coarse.correspondence),
+            correspondence=found(points, source.front, None if coarse is None else coarse.correspondence),
             mirrored=mirrored,
-            albedo=albedo * hollow,
+            albedo=albedo * hollow.movedim(-1, 1),
             mask=seen[:, None].to(uv.dtype),
             mouth=(seen & self.in_mouth[triangle])[:, None].to(uv.dtype),
             eyes=(seen & self.in_eyes[triangle])[:, None].to(uv.dtype),

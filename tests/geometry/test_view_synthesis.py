@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lirec.geometry import euler_to_matrix, intrinsics, project, rasterize
+from lirec.geometry import euler_to_matrix, interpolate, intrinsics, project, rasterize
 from lirec.geometry.view_synthesis import (
     Correspondence,
     dense_correspondence,
@@ -34,7 +34,7 @@ def view(vertices, triangles, angles, translation=(0.0, 0.0, 1.0)):
 
 def correspondence(sees, triangles, source, depth, mirrored=False, coarse=None) -> Correspondence:
     front = seen_from_front(source, triangles, mirrored)
-    return dense_correspondence(sees, triangles, source, depth, front, coarse)
+    return dense_correspondence(sees, interpolate(sees, triangles, source), depth, front, coarse)
 
 
 def test_identical_views_find_every_pixel_where_it_is():
