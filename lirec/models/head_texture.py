@@ -139,7 +139,7 @@ class TextureReader:
             seen = (own + others) * here
             alone = spread((even * own + other * others) * here, seen)
             trust = (seen.mean((1, 2, 3), keepdim=True) / ENOUGH).clamp(0, 1) * here
-            filling = filling + trust * (alone - filling)
+            filling = torch.lerp(filling, alone, trust)
         return copied + (1 - both) * filling
 
     def show(
