@@ -1,6 +1,7 @@
 """Hair in a picture: it stands off the mesh, which ends at the scalp, and hangs over ears that are not seen."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -17,7 +18,8 @@ DARK = 0.02  # added to linear colours before their logarithms, by which they ar
 LEAST = 0.15  # standard deviation of these logarithms, at least
 ENOUGH = 0.001  # share of a picture that tells a colour
 TOLD = (0.25, 0.5)  # how much likelier hair must be beside the head than far from it to be told, and to be sure
-HANGING = (0.2, 0.5)  # share of what is beside the face that is hair, where it does not hang, and where it does
+BANDS = 3  # of heights between ear and jaw, down to the lowest of which hair may hang
+HANGING = (0.3, 0.5)  # share of what is beside the face there that is hair, where it does not hang, and where it does
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Hair:
         trust: (B, 1, 1, 1) in [0, 1]: whether it can be told from what is behind it, and from skin.
         likelihood: (B, 1, S, S) in [0, 1]: that a pixel is hair, by its colour.
         axis: (B, 2, 2) chin and crown, x, y in picture widths.
-        hanging: (B, 2) in [0, 1]: whether it hangs beside the face, at the left and at the right of this axis.
+        hanging: (B, 2, BANDS) in [0, 1]: whether it hangs so far down beside the face, left and right of this axis.
         variety: (B, 1, 1, 1) standard deviation of the logarithms of its colours.
     """
 
@@ -43,8 +45,15 @@ class Hair:
 
     def covers(self, place: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) in [0, 1]: whether it hangs at places (B, H, W, 2), in picture widths, beside the face."""
-        _, side = upright(place, self.axis)
-        left, right = self.hanging.view(-1, 2, 1, 1, 1).unbind(1)
+        height, side = upright(place, self.axis)
+        band = (EAR - height) * (BANDS / (EAR - JAW)) - 0.5  # 0 in the middle of the first
+        left, right = (
+            sum(
+                (1 - (band.clamp(0, BANDS - 1) - index).abs()).clamp_min(0) * value[:, None, None, None]
+                for index, value in enumerate(half.unbind(1))
+            )
+            for half in self.hanging.unbind(1)
+        )
         return torch.where(side < 0, left, right) * self.trust
 
 
@@ -71,8 +80,10 @@ def find_hair(image: torch.Tensor, mask: torch.Tensor, skin: torch.Tensor, axis:
         likelihood = torch.cat((hair.log_density(colours), *others), 1).softmax(1)[:, :1]
     told = masked_mean(likelihood, above) - torch.maximum(masked_mean(likelihood, away), masked_mean(likelihood, bare))
     known = (above.mean((2, 3)) > ENOUGH) & (away.mean((2, 3)) > ENOUGH)
-    low = beside * (height < EAR) * (height > JAW)
-    hanging = torch.cat([masked_mean(likelihood, low * half) for half in (side < 0, side > 0)], 1)
+    ends = [EAR + (JAW - EAR) * band / BANDS for band in range(BANDS + 1)]
+    bands = [beside * (height < upper) * (height > lower) for upper, lower in pairwise(ends)]
+    hanging = [[masked_mean(likelihood, band * half) for band in bands] for half in (side < 0, side > 0)]
+    hanging = torch.stack([torch.cat(half, 1) for half in hanging], 1).cummin(2).values
     return Hair(
         colour=(hair.mean[..., 0].exp() - DARK).clamp_min(0),
         trust=(ramp(told, TOLD) * known)[..., None, None],

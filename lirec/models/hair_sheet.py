@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from lirec.geometry import interpolate, linear_to_srgb, project, rasterize
-from lirec.geometry.masks import grown, masked_mean
+from lirec.geometry.masks import closed, grown, masked_mean, opened
 from lirec.geometry.mesh import grid_triangles
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView, pixel_grid, warp
-from lirec.models.hair import EAR, Hair, ramp, upright
+from lirec.models.hair import CROWN, EAR, Hair, ramp, upright
 
 NODES = 48  # of the sheet along each side of a picture
 RIM = 0.012  # of a picture's width inside the head's outline: the sheet begins there, and is as far away as the head is
@@ -17,10 +17,13 @@ TEMPLES = (0.3, 0.9)  # heights between chin and crown, between which the outlin
 SLOPE = 0.01  # squared heads: how little the outline must spread sideways to tell a slope
 TOP = (0.45, 0.65)  # heights between chin and crown, below the first of which there is only hair that hangs
 TOLD, SURE = (0.3, 0.7), (0.5, 0.65)  # likelihoods of hair, and of its hanging at a side
+SHINES, NEAR = (0.2, 0.5), 0.1  # likelihoods of hair above a head, below which hair shines; so many picture widths off
+GAP, STREAK = 0.03, 0.02  # of a picture's width, half that of gaps in hair near a head, and of what is too thin
 WITHIN = (0.65, 0.95)  # share of a pixel's surroundings: what is at the edge of hair shows some of the background
 VARIETY = (0.8, 0.72)  # of hair's colours: from the first on they are those of several things
 PASSES = (0.2, 0.5)  # shares above a pixel, with which it is not joined to the hair there, and with which it is
 FAR = (0.95, 0.75)  # heads beside the face, from the first of which on nothing is hair, and up to the second all is
+NECK = (-0.3, -0.1)  # heights, at which only long hair hangs
 LOW = (-1.0, -0.6)  # heights, below the first of which nothing is, and above the second all
 BESIDE = (0.1, 0.3)  # heights, above the second of which nothing but hair is beside a head
 SHOULDERS = (-0.45, 0.0)  # heights, below the first of which hair stays with the body, and above the second turns
@@ -39,7 +42,7 @@ class HairSheet:
         share: (B, 1, S, S) in [0, 1]: how much of a pixel it is.
         points: (B, N, 3) nodes in the camera frame; places: (1, N, 2) where they are in the picture, in its widths.
         turning: (B, N, 1) in [0, 1]: whether they go with the head, or stay with the body.
-        short: (B, 1, S, S) in [0, 1]: where it is at sides at which no hair hangs.
+        short: (B, 1, S, S) in [0, 1]: where it is at sides at which none hangs down to the neck.
         colour: (B, 3) sRGB; trust: (B, 1, 1, 1) in [0, 1]: whether it is the hair's.
     """
 
@@ -96,13 +99,21 @@ def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadVi
     height, side = upright(place, hair.axis)
     outer = F.avg_pool2d(grown(1 - head, RIM), 3, 1, 1, count_include_pad=False)
     edge = torch.minimum(place, 1 - place).amin(-1)[:, None]
-    within = F.avg_pool2d(ramp(hair.likelihood, TOLD), 5, 1, 2, count_include_pad=False)
+    told, inner = ramp(hair.likelihood, TOLD), 1 - outer
+    shines = ramp(hair.likelihood, SHINES).cummax(2).values * (height > CROWN)
+    whole = closed(torch.stack((told, shines, inner * (height > CROWN))).amax(0), GAP)
+    told = torch.maximum(told, whole * grown(head, NEAR) * (height > EAR))
+    told = torch.minimum(told, opened(torch.maximum(told, inner), STREAK))
+    within = F.avg_pool2d(told, 5, 1, 2, count_include_pad=False)
     there = torch.maximum(hair.covers(place), hair.trust * ramp(height, TOP))
     share = ramp(within, WITHIN) * ramp(there * ramp(hair.variety, VARIETY), SURE) * outer
     share = share * ramp(side.abs(), FAR) * ramp(height, LOW) * ramp(edge, (0, BORDER))
     share = _hanging(share, share * (height > EAR))
     if share.max() < NOTICED:
         return None
+    neck = share * (height > NECK[0]) * (height < NECK[1])
+    long = [(neck * half).amax((2, 3), keepdim=True) for half in (side < 0, side > 0)]
+    short = extent(share) * (1 - torch.where(side < 0, *long))
 
     rim = head * outer * (height > TEMPLES[0]) * (height < TEMPLES[1])
     middle, near = (masked_mean(values, rim)[..., None, None] for values in (side, depth))
@@ -118,7 +129,6 @@ def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadVi
     rays = torch.cat((places, torch.ones_like(places[..., :1])), 2) @ view.K.inverse().transpose(1, 2)
     turning = ramp(height, SHOULDERS)
     turning = turning * turning * (3 - 2 * turning)
-    short = extent(share) * (1 - hair.covers(place))
     return HairSheet(share, rays * distance, places, turning, short, linear_to_srgb(hair.colour), hair.trust)
 
 

@@ -174,9 +174,8 @@ class Adjustments:
         stay beside a head that turns away. Nor is it short hair, which its sheet shows, but at the edge of that.
         """
         count, grid = len(self.offsets), driven.surface.correspondence.grid
-        head = grown(source.mask, MARGIN)
-        if source.sheet is not None:
-            head = torch.maximum(head, source.sheet.short)
+        head = source.mask if source.sheet is None else torch.maximum(source.mask, source.sheet.short)
+        head = grown(head, MARGIN)
         photo, scene, head = (plane.expand(count, -1, -1, -1) for plane in (source.photo, source.small_scene, head))
         picture = warp(photo, driven.fine.correspondence.grid + self.shift)
         grid = grid + SHIFT * enlarge(self.offsets[:, :2], grid.shape[1:3]).movedim(1, -1)

@@ -58,7 +58,7 @@ def test_hair_hangs_at_the_side_where_it_is_seen(turn):
     for _ in range(turn):
         centred = torch.stack((centred[..., 1], -centred[..., 0]), -1)
     found = find_hair(*rotated, rotated[1], centred + 0.5)
-    assert found.trust == 1 and found.hanging[0, 0] > 0.9 and found.hanging[0, 1] < 0.1
+    assert found.trust == 1 and (found.hanging[0, 0] > 0.9).all() and (found.hanging[0, 1] < 0.1).all()
     left = centred.flip(1)[:, 0] * 0 + 0.5 + 0.2 * torch.stack((centred[:, 1, 1], -centred[:, 1, 0]), -1)
     places = torch.stack((left, 1 - left), 1)[:, None]  # beside the middle of the head, at both sides
     torch.testing.assert_close(found.covers(places).flatten(), torch.tensor([1.0, 0.0]), atol=0.1, rtol=0)

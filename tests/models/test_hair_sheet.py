@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from lirec.geometry import euler_to_matrix, intrinsics
 from lirec.geometry.view_synthesis import HeadView, pixel_grid, warp
-from lirec.models.conditions import ConditionRenderer
+from lirec.models.conditions import ConditionRenderer, without_head
 from lirec.models.dc_net import DCNet
 from lirec.models.hair_sheet import SHOULDERS
 from lirec.models.layered_output import Adjustments, tinted
@@ -139,6 +139,50 @@ def test_short_hair_that_turns_leaves_nothing_behind(renderer, plain, upper):
         moved = (still.moved(source, driven) - colour(HAIR)).abs().amax(1, keepdim=True) < 0.1
         around = (F.max_pool2d(driven.surface.mask, 5, 1, 2) == 0) * (driven.hair.extent == 0)
         assert (moved * around).sum() < 20
+
+
+def test_hair_down_to_the_chin_is_short_too(renderer, plain, source):
+    """It turns as a whole, so that nothing of it stays with the body."""
+    image, mask = with_hair(plain), plain[1]
+    chin = int(source.points[0, renderer.model.chin_and_crown[0], 1] * SIZE)
+    image[:, :, chin:] = plain[0][:, :, chin:]
+    source = renderer.source(image, view(renderer.model, 0.0))
+    hair = ((image - colour(HAIR)).abs().amax(1, keepdim=True) < 0.1) * (mask == 0)
+    left = (source.scene - colour(HAIR)).abs().amax(1, keepdim=True) < 0.1
+    assert hair[:, :, SIZE // 2 : chin].sum() > 100 and (hair * left).sum() < 0.05 * hair.sum()
+
+
+@pytest.mark.parametrize("open_above", [False, True])
+def test_hair_that_shines_has_no_hole(renderer, plain, source, open_above):
+    """Above a head, where a strand is as light as the background."""
+    image = with_hair(plain, upper=True)
+    rows = torch.nonzero((plain[1][0, 0]).any(1)).flatten()
+    strand = slice(0 if open_above else rows[0] - 4, rows[0]), slice(SIZE // 2 - 2, SIZE // 2 + 2)
+    whole = renderer.source(image, view(renderer.model, 0.0)).sheet.share
+    shiny = image.clone()
+    shiny[(..., *strand)] = colour(BACKGROUND)
+    share = renderer.source(shiny, view(renderer.model, 0.0)).sheet.share
+    there = whole[(..., *strand)] > 0.9
+    assert there.sum() > 10 and share[(..., *strand)][there].mean() > 0.8
+
+
+def test_streaks_behind_a_head_are_no_hair(renderer, plain):
+    image = with_hair(plain, upper=True)
+    whole = renderer.source(image, view(renderer.model, 0.0)).sheet.share
+    row = torch.nonzero((plain[1][0, 0]).any(1)).flatten()[0] + 2
+    beyond = slice(row, row + 2), slice(0, SIZE // 4)
+    image[(..., *beyond)] = colour(HAIR)
+    share = renderer.source(image, view(renderer.model, 0.0)).sheet.share
+    assert whole.sum() > 100 and share[..., : SIZE // 4].max() < 0.1
+
+
+def test_hair_that_is_probably_short_does_not_colour_the_scene():
+    photo = colour(BACKGROUND).repeat(1, 1, SIZE, SIZE)
+    head = torch.zeros(1, 1, SIZE, SIZE)
+    head[..., 30:60, 30:40], head[..., 30:60, 40:60] = 1, 0.95
+    photo = torch.where(head > 0, colour(HAIR), photo)
+    scene = without_head(photo, head)
+    assert (scene - colour(BACKGROUND)).abs().max() < 0.1 * (colour(HAIR) - colour(BACKGROUND)).abs().max()
 
 
 def test_what_is_painted_round_a_head_is_hair_or_the_scene(renderer, source):
