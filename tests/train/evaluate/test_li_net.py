@@ -57,7 +57,7 @@ def test_figures(pipeline, vanilla, drives):
     assert set(methods.by_name) == {FULL, VANILLA, WITH_T, PIX2PIX}
     report = evaluate(methods, drives)
     names = [figure.figure for figure in report.figures]
-    assert names[:2] == ["SSIM", "FID"] and "landmark error, yaw 60-90°" in names and len(names) == 14
+    assert names[:2] == ["SSIM", "FID"] and "landmark error, yaw 60-90°" in names and len(names) == 17
     assert report["landmark distance, yaw 0-30°"].others["true pictures"] == 0
     aims = [report[name] for name in names if name.startswith("landmarks before drawing")]
     assert all(0 < aim.others["driver"] < aim.baseline for aim in aims if aim.samples)
@@ -84,6 +84,18 @@ def test_landmarks_that_leave_the_picture_are_not_looked_for(pipeline, drives):
 
     assert samples("landmark error") == samples("landmark distance") == len(partly.truth) - 1
     assert samples("landmarks before drawing") == samples("identity cosine") == len(partly.truth)
+
+
+def test_distance_where_the_true_picture_can_be_read(pipeline, drives):
+    """Of a picture without a face nobody can say where landmarks are."""
+    easy = replace(drives[0], truth=drives[0].photo.repeat(2, 1, 1, 1), wanted=drives[0].source.repeat(2, 1, 1))
+    hidden = replace(easy, truth=easy.truth.clone())
+    hidden.truth[1] = 0.5
+    for batch, legible in ((easy, 2), (hidden, 1)):
+        report = evaluate(Methods(pipeline), [batch])
+        rows = {name: [row for row in report.figures if row.figure.startswith(name)]
+                for name in ("landmark distance", "distance where legible")}  # fmt: skip
+        assert [sum(row.samples for row in group) for group in rows.values()] == [2, legible]
 
 
 def test_script(pipeline, vanilla, tmp_path, capsys, monkeypatch):
