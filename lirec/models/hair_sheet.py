@@ -23,7 +23,6 @@ WITHIN = (0.65, 0.95)  # share of a pixel's surroundings: what is at the edge of
 VARIETY = (0.8, 0.72)  # of hair's colours: from the first on they are those of several things
 PASSES = (0.2, 0.5)  # shares above a pixel, with which it is not joined to the hair there, and with which it is
 FAR = (0.95, 0.75)  # heads beside the face, from the first of which on nothing is hair, and up to the second all is
-NECK = (-0.3, -0.1)  # heights, at which only long hair hangs
 LOW = (-1.0, -0.6)  # heights, below the first of which nothing is, and above the second all
 BESIDE = (0.1, 0.3)  # heights, above the second of which nothing but hair is beside a head
 SHOULDERS = (-0.45, 0.0)  # heights, below the first of which hair stays with the body, and above the second turns
@@ -42,7 +41,7 @@ class HairSheet:
         share: (B, 1, S, S) in [0, 1]: how much of a pixel it is.
         points: (B, N, 3) nodes in the camera frame; places: (1, N, 2) where they are in the picture, in its widths.
         turning: (B, N, 1) in [0, 1]: whether they go with the head, or stay with the body.
-        short: (B, 1, S, S) in [0, 1]: where it is at sides at which none hangs down to the neck.
+        short: (B, 1, S, S) in [0, 1]: where it is at sides at which none hangs down to the jaw.
         colour: (B, 3) sRGB; trust: (B, 1, 1, 1) in [0, 1]: whether it is the hair's.
     """
 
@@ -111,8 +110,7 @@ def find_sheet(hair: Hair, depth: torch.Tensor, ears: torch.Tensor, view: HeadVi
     share = _hanging(share, share * (height > EAR))
     if share.max() < NOTICED:
         return None
-    neck = share * (height > NECK[0]) * (height < NECK[1])
-    long = [(neck * half).amax((2, 3), keepdim=True) for half in (side < 0, side > 0)]
+    long = (hair.hanging[:, half, -1, None, None, None] for half in range(2))
     short = extent(share) * (1 - torch.where(side < 0, *long))
 
     rim = head * outer * (height > TEMPLES[0]) * (height < TEMPLES[1])
