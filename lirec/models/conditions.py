@@ -41,6 +41,7 @@ class SourceMaps:
         scene: (B, 3, H, H) sRGB: the photo without the head and short hair, in whose place goes on what surrounds them;
             small_scene: (B, 3, S, S) the same, smaller; None as `texture`.
         depth: (B, 1, H, H) metres, of `hiding_depth`.
+        inside: (B, 1, H, H) number of the part of the mouth's inside that is seen, 0 where none is.
         points: (B, V, 3) projected vertices: x, y in picture widths, metres.
         front: (B, F) the triangles that turn their front to the camera.
         mirrored_points, mirrored_front: the same with each vertex where that of the face's other half is.
@@ -58,6 +59,7 @@ class SourceMaps:
     scene: torch.Tensor | None
     small_scene: torch.Tensor | None
     depth: torch.Tensor
+    inside: torch.Tensor
     points: torch.Tensor
     front: torch.Tensor
     mirrored_points: torch.Tensor
@@ -78,6 +80,7 @@ class Surface:
         mirrored: where the same place of the face's other half is in the source; None where the head is not completed.
         albedo: (B, 3, W, W) sRGB of an average head, darkened in its hollows; 0 outside the head.
         mask: (B, 1, W, W) the head; mouth, eyes: (B, 1, W, W) what is seen between lips and between lids.
+        shown: (B, 1, W, W) what of the mouth's inside the source shows too.
     """
 
     correspondence: Correspondence
@@ -86,6 +89,7 @@ class Surface:
     mask: torch.Tensor
     mouth: torch.Tensor
     eyes: torch.Tensor
+    shown: torch.Tensor
 
 
 @dataclass
@@ -156,7 +160,8 @@ class ConditionRenderer:
     def __init__(self, model: MorphableModel, size: int):
         self.model, self.size = model, size
         self.fits_light = model.select_triangles("skin", "lips")
-        self.in_mouth = model.select_triangles("mouth_cavity", "teeth_upper", "teeth_lower", "tongue")
+        parts = ("teeth_upper",), ("teeth_lower",), ("mouth_cavity", "tongue")
+        self.inside = sum(number * model.select_triangles(*names) for number, names in enumerate(parts, 1))
         self.in_ears = model.select_triangles("ear")
         self.in_eyes = model.select_triangles("eye_left", "eye_right", "eye_cavity")
         self.albedo = model.mean_albedo[None]
@@ -180,9 +185,8 @@ class ConditionRenderer:
         normal = F.normalize(interpolate(fragments, self.model.triangles, normals), dim=-1).movedim(-1, 1)
         harmonics = self.fit(image, normal, fragments)
         mask = (fragments.triangle >= 0)[:, None].to(image.dtype)
-        depth = small_depth = hiding_depth(fragments)
-        if photo.shape[3] != self.size:
-            depth = hiding_depth(self._rasterize(points, photo.shape[3]))
+        closer = fragments if photo.shape[3] == self.size else self._rasterize(points, photo.shape[3])
+        small_depth, depth = hiding_depth(fragments), hiding_depth(closer)
         texture = sheet = scene = small_scene = None
         if textured:
             skin = mask * self.fits_light[fragments.triangle.clamp_min(0)][:, None]
@@ -204,6 +208,7 @@ class ConditionRenderer:
             scene=scene,
             small_scene=small_scene,
             depth=depth,
+            inside=self._inside(closer)[:, None].to(photo.dtype),
             points=points,
             front=seen_from_front(points, self.model.triangles),
             mirrored_points=mirrored,
@@ -271,6 +276,10 @@ class ConditionRenderer:
     def _rasterize(self, points, size):
         return rasterize(points * points.new_tensor([size, size, 1.0]), self.model.triangles, size, size)
 
+    def _inside(self, fragments) -> torch.Tensor:
+        """(B, H, W): the number of the part of the mouth's inside that pixels see, 0 where they see none."""
+        return self.inside[fragments.triangle.clamp_min(0)] * (fragments.triangle >= 0)
+
     @staticmethod
     def _light_map(normal, fragments, harmonics):
         light = shade(normal.movedim(1, -1), harmonics).movedim(-1, 1)
@@ -298,14 +307,19 @@ class ConditionRenderer:
             front, depth = (plane.expand(len(uv), *plane.shape[1:]) for plane in (front, source.depth))
             return dense_correspondence(fragments, points, depth, front, coarse)
 
+        correspondence = found(points, source.front, None if coarse is None else coarse.correspondence)
+        inside = self._inside(fragments)
+        parts = source.inside.expand(len(uv), -1, -1, -1)
+        same = F.grid_sample(parts, correspondence.grid, mode="nearest", align_corners=False)[:, 0] == inside
         mirrored = None
         if completed:
             mirrored = found(mirrored_points, source.mirrored_front, None if coarse is None else coarse.mirrored)
         return Surface(
-            correspondence=found(points, source.front, None if coarse is None else coarse.correspondence),
+            correspondence=correspondence,
             mirrored=mirrored,
             albedo=albedo * hollow.movedim(-1, 1),
             mask=seen[:, None].to(uv.dtype),
-            mouth=(seen & self.in_mouth[triangle])[:, None].to(uv.dtype),
+            mouth=(inside > 0)[:, None].to(uv.dtype),
             eyes=(seen & self.in_eyes[triangle])[:, None].to(uv.dtype),
+            shown=correspondence.visible * ((inside > 0) & same)[:, None],
         )

@@ -10,9 +10,10 @@ from torch import nn
 
 from lirec.geometry import linear_to_srgb
 from lirec.geometry.lighting import C0
-from lirec.geometry.masks import grown
+from lirec.geometry.masks import grown, masked_mean
 from lirec.geometry.view_synthesis import enlarge, pixel_grid, warp
-from lirec.models.conditions import MARGIN, SKIN, DrivenMaps, SourceMaps
+from lirec.models.conditions import MARGIN, SKIN, DrivenMaps, SourceMaps, Surface
+from lirec.models.hair import ramp
 
 HIDDEN = 10.0
 """How much a share is lowered of what a head hides: no network outweighs it, however unsure of all other layers."""
@@ -20,6 +21,7 @@ ON_HEAD = ("completed", "interior")  # layers that show nothing but the head
 SHIFT = 0.4  # half picture widths, at most, by which moved pixels are shifted besides
 LUMA = (0.299, 0.587, 0.114)
 CONTRAST = 1.6  # times as light or as dark as what goes on from the photo, within which pixels are painted
+SHOWN = (0.2, 0.5)  # share of a mouth's inside that a photo must show to tell the tone of all of it: lips are not teeth
 BLACK = 0.1  # sRGB, added before such ratios: what is nearly black has no colour to tell
 
 
@@ -133,6 +135,28 @@ def in_its_light(rendered: torch.Tensor, source: SourceMaps) -> torch.Tensor:
     return rendered * tint[..., None, None]
 
 
+def with_own_teeth(
+    image: torch.Tensor, warped: torch.Tensor, surface: Surface
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Pictures (B, 3, H, H) in whose mouths is what the photos show there, moved, and what they do not show has its tone.
+
+    A network that saw rendered teeth alone turns a photo's own into a grey blur.
+
+    Args:
+        image: sRGB; warped: the photos, moved with the heads.
+        surface: of as many pixels.
+
+    Returns:
+        The pictures, and the share (B, 1, H, H) of the photos' own pixels in them.
+    """
+    own, painted = (masked_mean(picture, surface.shown)[..., None, None] + BLACK for picture in (warped, image))
+    enough = ramp(masked_mean(surface.shown, surface.mouth), SHOWN)[..., None, None]
+    change = enough * ((own / painted).clamp(1 / CONTRAST, CONTRAST) - 1)
+    shown = softened(surface.shown)
+    return torch.lerp(image * (1 + softened(surface.mouth) * change), warped, shown), shown
+
+
 def near_head(driven: DrivenMaps) -> torch.Tensor:
     """(B, 1, S, S) in [0, 1]: where driven heads and their hair are, with a margin."""
     near = grown(driven.surface.mask, MARGIN)
@@ -219,6 +243,9 @@ def compose(
     brightness = dict.fromkeys(names, 1.0) | dict(zip(relit, change.brightness, strict=True))
     shares = put_in_place(shares, names, driven.surface.mask)
     image, weights = blend([pictures[name] for name in names], shares, [brightness[name] for name in names])
+    image, shown = with_own_teeth(image, moved["warped"], driven.fine)
+    warped = weights.new_tensor([name == "warped" for name in names])[:, None, None]
+    weights = torch.lerp(weights, warped.expand_as(weights), shown)
     if driven.hair is not None:
         size = image.shape[2:]
         share, grid = enlarge(softened(driven.hair.share), size), enlarge(driven.hair.grid.movedim(-1, 1), size)

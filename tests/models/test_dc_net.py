@@ -103,6 +103,38 @@ def test_an_open_mouth_shows_what_the_source_never_saw(driven):
     assert (surface.correspondence.visible * surface.mouth).sum() < 0.2 * surface.mouth.sum()
 
 
+def test_the_photo_tells_of_the_parts_of_the_mouth_that_it_shows(renderer, photo, morphable_model):
+    smile = {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0, "mouthUpperUpLeft": 1.0, "mouthUpperUpRight": 1.0}
+    shut, wide = head(morphable_model), head(morphable_model, jawOpen=0.9)
+    turned = head(morphable_model, (0.2, -0.2), jawOpen=0.9)
+    seen = {}
+    for name, (before, after) in {
+        "shut": (shut, wide), "wide": (wide, turned), "still": (wide, wide),
+        "teeth": (head(morphable_model, jawOpen=0.15, **smile), head(morphable_model, jawOpen=0.9, **smile)),
+    }.items():  # fmt: skip
+        fine = renderer.driven(renderer.source(photo, before), after).fine
+        assert (fine.shown <= fine.mouth).all() and fine.mouth.sum() > 40
+        seen[name] = float(fine.shown.sum() / fine.mouth.sum())
+    assert seen["shut"] < 0.05 < seen["teeth"] < 0.5 < seen["wide"] < 0.95 < seen["still"]
+
+
+def test_the_inside_of_a_mouth_that_stays_is_the_photos_own(renderer, photo, morphable_model):
+    """Whatever a network paints there; this one has learnt nothing."""
+    wide = head(morphable_model, jawOpen=0.9)
+    source = renderer.source(photo, wide)
+    driven = renderer.driven(source, wide)
+    net = network()
+    with torch.no_grad():
+        net.to_layers.bias[3 + LAYERS.index("generated")] = 9
+        output = net(source, driven)
+    inside = F.avg_pool2d(driven.fine.shown, 3, 1, 1) > 0.99
+    assert inside.sum() >= 20 and (output.weights[:, :1][inside] > 0.98).all()
+    smooth = torch.ones_like(photo) * torch.linspace(0, 1, 64)  # it is shifted a little
+    with torch.no_grad():
+        output = net(renderer.source(smooth, wide), driven)
+    assert (output.image - smooth).abs().amax(1, keepdim=True)[inside].max() < 0.1
+
+
 @pytest.mark.parametrize("kind", ["surface", "fine"])
 def test_a_head_of_one_colour_is_completed_up_to_its_rim(kind, renderer, morphable_model):
     colour = torch.tensor([0.75, 0.5, 0.4])[None, :, None, None]

@@ -1,9 +1,11 @@
 """Blending of moved and painted pictures."""
 
+from types import SimpleNamespace
+
 import torch
 import torch.nn.functional as F
 
-from lirec.models.layered_output import ON_HEAD, Adjustments, blend, put_in_place, softened
+from lirec.models.layered_output import ON_HEAD, Adjustments, blend, put_in_place, softened, with_own_teeth
 
 
 def test_adjustments():
@@ -71,3 +73,26 @@ def test_a_network_that_is_sure_of_the_background_does_not_show_it_through_a_hea
 def test_a_head_at_the_rim_of_the_picture_hides_the_rim_too():
     lowered = put_in_place(torch.zeros(1, 2, 64, 64), ("warped", "background"), torch.ones(1, 1, 64, 64))
     torch.testing.assert_close(lowered[:, 1], torch.full((1, 64, 64), -10.0))
+
+
+def mouth(shown):
+    """A mouth 8 px wide, of which the source shows so many columns."""
+    inside = torch.zeros(1, 1, 16, 16)
+    inside[..., 4:12, 4:12] = 1
+    return SimpleNamespace(mouth=inside, shown=inside * (torch.arange(16) < 4 + shown))
+
+
+def test_a_photo_keeps_its_own_teeth_and_the_rest_of_the_mouth_has_their_tone():
+    grey, white = torch.full((1, 3, 16, 16), 0.4), torch.full((1, 3, 16, 16), 0.6)
+    image, share = with_own_teeth(grey, white, mouth(5))
+    assert (image[..., 5:11, 5:8] == 0.6).all() and (share[..., 5:11, 5:8] == 1).all()
+    torch.testing.assert_close(image[..., 5:11, 10], torch.full((1, 3, 6), 0.4 * 0.7 / 0.5))
+    assert (image[..., :3] == 0.4).all() and (share[..., :3] == 0).all()
+
+
+def test_a_photo_that_shows_no_teeth_does_not_tell_their_tone():
+    grey, lips = torch.full((1, 3, 16, 16), 0.4), torch.full((1, 3, 16, 16), 0.6)
+    image, share = with_own_teeth(grey, lips, mouth(0))
+    assert (image == grey).all() and (share == 0).all()
+    image, _ = with_own_teeth(grey, lips, mouth(1))
+    assert (image[..., 7:] == 0.4).all()

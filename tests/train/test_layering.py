@@ -32,6 +32,7 @@ def surface():
         mask=HEAD,
         mouth=MOUTH,
         eyes=torch.zeros(1, 1, SIZE, SIZE),
+        shown=torch.zeros(1, 1, SIZE, SIZE),
     )
 
 
