@@ -204,6 +204,7 @@ class Adjustments:
         picture = warp(photo, driven.fine.correspondence.grid + self.shift)
         grid = grid + SHIFT * enlarge(self.offsets[:, :2], grid.shape[1:3]).movedim(1, -1)
         own = warp(head, grid) * (1 - near_head(driven))
+        own = ramp(softened(own), (0.4, 0.7))  # no dots along a head's edge
         scene, own = (enlarge(plane, picture.shape[2:]) for plane in (warp(scene, grid), own))
         return torch.lerp(picture, scene, own)
 

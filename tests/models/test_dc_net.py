@@ -1,5 +1,7 @@
 """DCNet and its conditions: shapes, kinds, what the layers copy, files."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -229,6 +231,13 @@ def test_a_head_that_stays_is_moved_with_its_rim(sharper, red_before_blue, morph
     driven = sharper.driven(red_before_blue, head(morphable_model))
     still = Adjustments(torch.zeros(2, 8, 32, 32), (128, 128))
     assert (still.moved(red_before_blue, driven) - red_before_blue.photo).abs().mean() < 0.01
+
+
+def test_no_dots_of_the_scene_along_a_head_that_hardly_turns(sharper, red_before_blue, morphable_model):
+    driven = sharper.driven(red_before_blue, head(morphable_model, (0.03, -0.03)))
+    still = Adjustments(torch.zeros(2, 8, 32, 32), (128, 128))
+    green = torch.tensor([0.0, 1.0, 0.0])[None, :, None, None].expand(2, 3, 64, 64)
+    assert (still.moved(replace(red_before_blue, small_scene=green), driven)[:, 1] > 0.6).sum() < 5
 
 
 def test_painted_pixels_have_the_colours_that_go_on_from_the_photo(sharper, red_before_blue, morphable_model):
