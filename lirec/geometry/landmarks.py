@@ -50,10 +50,7 @@ def draw_landmark_lines(
         line = points[:, first : last + 1]
         line = torch.cat((line, line[:, :1]), 1) if closed else line
         rows, columns = (_touched(line[..., axis], extent, width) for axis, extent in ((1, height), (0, across)))
-        nearest = None
-        for start, end in zip(line[:, :-1].unbind(1), line[:, 1:].unbind(1), strict=True):
-            distance = _squared_distance(x[columns], y[rows], start, end)
-            nearest = distance if nearest is None else torch.minimum(nearest, distance)
+        nearest = _squared_distance(x[columns], y[rows], line[:, :-1], line[:, 1:]).amin(1)
         cover = ((width + 1) / 2 - (nearest + 1e-8).sqrt()).clamp(0, 1)[:, None]
         if shown is not None:
             cover = cover * shown[:, number].reshape(-1, 1, 1, 1)
@@ -70,13 +67,12 @@ def _touched(places: torch.Tensor, extent: int, width: float) -> slice:
 
 
 def _squared_distance(x, y, start, end):
-    """(B, H, W): of pixels at x (W,) and y (H, 1) from the segments between (B, 2) and (B, 2)."""
-    along = end - start
-    along = along / along.square().sum(1, keepdim=True).clamp_min(1e-6)
-    from_x, from_y = x - start[:, 0, None, None], y - start[:, 1, None, None]
-    share = (from_x * along[:, 0, None, None] + from_y * along[:, 1, None, None]).clamp(0, 1)
-    span = (end - start)[:, :, None, None]
-    return (from_x - share * span[:, 0]).square() + (from_y - share * span[:, 1]).square()
+    """(B, N, H, W): of pixels at x (W,) and y (H, 1) from the segments between (B, N, 2) and (B, N, 2)."""
+    span = (end - start)[..., None, None]
+    from_x, from_y = x - start[..., 0, None, None], y - start[..., 1, None, None]
+    along = span / span.square().sum(2, keepdim=True).clamp_min(1e-6)
+    share = (from_x * along[:, :, 0] + from_y * along[:, :, 1]).clamp(0, 1)
+    return (from_x - share * span[:, :, 0]).square() + (from_y - share * span[:, :, 1]).square()
 
 
 @dataclass

@@ -1,7 +1,9 @@
 """Compiled kernels, run over parts of a batch or of a picture on several threads."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numba
 import numpy as np
@@ -29,8 +31,8 @@ def run_split(function: Callable, batch: int, rows: int, *arguments) -> None:
     """Call `function(first, last, top, bottom, *arguments)` for all of a batch's rows.
 
     With one thread this is one plain call. With more, whole pictures are shared out where there are enough of
-    them, else bands of rows. Threads live for one call only: numba's own thread pools abort the process when
-    two Python threads use them at once or when it forks, as servers and data loaders do.
+    them, else bands of rows. The threads are Python's: numba's own abort the process when two Python threads use them
+    at once or when it forks, as servers and data loaders do.
 
     Args:
         function: a `kernel`, or another function that releases the GIL.
@@ -46,11 +48,20 @@ def run_split(function: Callable, batch: int, rows: int, *arguments) -> None:
         parts = [(batch * i // threads, batch * (i + 1) // threads, 0, rows) for i in range(threads)]
     else:
         parts = [(0, batch, rows * i // threads, rows * (i + 1) // threads) for i in range(threads)]
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(function, *part, *arguments) for part in parts[1:]]
-        function(*parts[0], *arguments)
-        for other in others:
-            other.result()
+    others = [_helpers(threads - 1).submit(function, *part, *arguments) for part in parts[1:]]
+    function(*parts[0], *arguments)
+    for other in others:
+        other.result()
+
+
+@cache
+def _helpers(count: int) -> ThreadPoolExecutor:
+    """Threads that stay: to start one takes as long as many a kernel does."""
+    return ThreadPoolExecutor(count, thread_name_prefix="kernel")
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads stay behind in the parent
 
 
 def as_arrays(*tensors: torch.Tensor) -> list[np.ndarray]:
