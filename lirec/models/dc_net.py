@@ -184,7 +184,7 @@ class DCNet(ModelMixin, ConfigMixin):
         texture = []
         for level, step in zip(features.texture, (2, 4, 8), strict=True):
             small = F.avg_pool2d(grid.permute(0, 3, 1, 2), step).permute(0, 2, 3, 1)
-            texture.append(warp(level.expand(count, -1, -1, -1), small))
+            texture.append(for_network(warp(level.expand(count, -1, -1, -1), small), self))
         condition = self._condition(source, driven)
         if more is not None:
             condition = torch.cat((condition, more), 1)

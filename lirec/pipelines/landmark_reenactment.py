@@ -106,6 +106,8 @@ class LINetPipeline(ReenactmentPipeline):
             face_rotator=face_rotator,
             expression_generator=expression_generator,
         )
+        for network in (face_rotator, expression_generator):
+            network.to(memory_format=torch.channels_last)  # as their maps are
         self._borrow(reconstruction, reconstruction_id)
 
     @property

@@ -64,6 +64,7 @@ class DCNetPipeline(ReenactmentPipeline):
     def __init__(self, dc_net: DCNet, reconstruction: RecAugNetPipeline, reconstruction_id: str = RECONSTRUCTION):
         super().__init__()
         self.register_modules(dc_net=dc_net)
+        dc_net.to(memory_format=torch.channels_last)  # as its maps are
         self._borrow(reconstruction, reconstruction_id)
 
     # Loading and moving -----------------------------------------------------------------------------------------------
