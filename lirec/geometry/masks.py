@@ -1,4 +1,4 @@
-"""Masks of pictures: larger ones, and means of what they show."""
+"""Masks of pictures: larger ones, whole ones, soft ones, and means of what they show."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ def closed(mask: torch.Tensor, share: float) -> torch.Tensor:
     """A mask (B, 1, S, S) without gaps that are narrower than twice a share of the picture's width."""
     radius = round(share * mask.shape[3])
     padded = F.pad(mask, [radius] * 4)  # what is beside the picture's edge is no gap
-    return 1 - _maximum(1 - _maximum(padded, radius), radius)[..., radius:-radius, radius:-radius]
+    return F.pad(1 - _maximum(1 - _maximum(padded, radius), radius), [-radius] * 4)
 
 
 def opened(mask: torch.Tensor, share: float) -> torch.Tensor:
@@ -25,6 +25,11 @@ def _maximum(mask: torch.Tensor, radius: int) -> torch.Tensor:
     """The largest values in squares round each pixel."""
     rows = F.max_pool2d(mask, (1, 2 * radius + 1), 1, (0, radius))
     return F.max_pool2d(rows, (2 * radius + 1, 1), 1, (radius, 0))
+
+
+def ramp(values: torch.Tensor, ends: tuple[float, float]) -> torch.Tensor:
+    """0 up to the first end, 1 from the second on."""
+    return ((values - ends[0]) / (ends[1] - ends[0])).clamp(0, 1)
 
 
 def masked_mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

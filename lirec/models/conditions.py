@@ -142,6 +142,7 @@ def without_head(photo: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
         head: (B, 1, H, H) 1 where it is seen, or its hair.
     """
     margin = 1.6 * MARGIN  # ears and buns stand out farther than the mesh, and would stay beside a turned head
+    # Either: a little of what may be hair would outweigh all that is farther off.
     around = grown(head, AROUND) * (grown(head, 2 * margin) < 0.5)
     width = 2 * round(MARGIN * head.shape[3]) + 1
     head = F.avg_pool2d(grown(head, margin), width, 1, width // 2, count_include_pad=False)

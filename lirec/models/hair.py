@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 
 from lirec.geometry import srgb_to_linear
-from lirec.geometry.masks import grown, masked_mean
+from lirec.geometry.masks import grown, masked_mean, ramp
 from lirec.geometry.view_synthesis import pixel_grid
 
 NEAR, FAR, AWAY = 0.016, 0.07, 0.16  # of a picture's width round a head: hair from the first to the second, if any;
@@ -124,8 +124,3 @@ def upright(place: torch.Tensor, axis: torch.Tensor) -> tuple[torch.Tensor, torc
     up = up[:, None, None, None] / up.square().sum(1).clamp_min(1e-9)[:, None, None, None, None]
     x, y = off.unbind(-1)
     return x * up[..., 0] + y * up[..., 1], y * up[..., 0] - x * up[..., 1]
-
-
-def ramp(values: torch.Tensor, ends: tuple[float, float]) -> torch.Tensor:
-    """0 up to the first end, 1 from the second on."""
-    return ((values - ends[0]) / (ends[1] - ends[0])).clamp(0, 1)

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from lirec.geometry import interpolate, linear_to_srgb, project, rasterize
-from lirec.geometry.masks import closed, grown, masked_mean, opened
+from lirec.geometry.masks import closed, grown, masked_mean, opened, ramp
 from lirec.geometry.mesh import grid_triangles
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView, pixel_grid, warp
-from lirec.models.hair import CROWN, EAR, Hair, ramp, upright
+from lirec.models.hair import CROWN, EAR, Hair, upright
 
 NODES = 48  # of the sheet along each side of a picture
 RIM = 0.012  # of a picture's width inside the head's outline: the sheet begins there, and is as far away as the head is

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from lirec.geometry import Fragments, interpolate, linear_to_srgb, rasterize, srgb_to_linear
 from lirec.geometry.filling import spread
 from lirec.geometry.lighting import C0, spherical_harmonics
-from lirec.geometry.masks import masked_mean
+from lirec.geometry.masks import masked_mean, ramp
 from lirec.geometry.view_synthesis import DEPTH_TOLERANCE, HeadView
-from lirec.models.hair import Hair, ramp
+from lirec.models.hair import Hair
 from lirec.models.morphable_model import AXIS_Z, SKIN_BOTTOM, MorphableModel, mirrored_skin
 
 GRAZING, FACING = 0.3, 0.8  # cosines below which a surface is not read off a picture, and above which it is

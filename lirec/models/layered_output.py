@@ -10,10 +10,9 @@ from torch import nn
 
 from lirec.geometry import linear_to_srgb
 from lirec.geometry.lighting import C0
-from lirec.geometry.masks import grown, masked_mean
+from lirec.geometry.masks import grown, masked_mean, ramp
 from lirec.geometry.view_synthesis import enlarge, pixel_grid, warp
 from lirec.models.conditions import MARGIN, SKIN, DrivenMaps, SourceMaps, Surface
-from lirec.models.hair import ramp
 
 HIDDEN = 10.0
 """How much a share is lowered of what a head hides: no network outweighs it, however unsure of all other layers."""
@@ -135,9 +134,7 @@ def in_its_light(rendered: torch.Tensor, source: SourceMaps) -> torch.Tensor:
     return rendered * tint[..., None, None]
 
 
-def with_own_teeth(
-    image: torch.Tensor, warped: torch.Tensor, surface: Surface
-) -> tuple[torch.Tensor, torch.Tensor]:
+def with_own_teeth(image: torch.Tensor, warped: torch.Tensor, surface: Surface) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Pictures (B, 3, H, H) in whose mouths is what the photos show there, moved, and what they do not show has its tone.
 

@@ -18,6 +18,12 @@ def test_grown_by_a_share_of_the_width():
     torch.testing.assert_close(grown(box(20, 20, 30, 30), 0.06), box(17, 17, 33, 33))
 
 
+def test_a_picture_too_small_for_a_pixel_stays():
+    mask = box(20, 20, 30, 30)[..., :40, :40]
+    for change in (grown, closed, opened):
+        torch.testing.assert_close(change(mask, 0.01), mask)
+
+
 @pytest.mark.parametrize(("gap", "stays"), [(5, False), (7, True)])
 def test_closed_fills_narrow_gaps_and_leaves_the_outline(gap, stays):
     whole = box(10, 10, 40, 40)
