@@ -222,7 +222,7 @@ def test_drawers_learn_a_few_pictures(kind, triples, morphable_model):
     conditions = LandmarkConditions(LandmarkLifter(width=16, depth=1), morphable_model, SIZE)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     found = []
-    for _ in range(25):
+    for _ in range(40):
         if kind is FaceRotator:
             net = LINet(conditions, network)
             source = net.prepare(triples.source, triples.source_landmarks)
