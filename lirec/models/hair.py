@@ -46,14 +46,9 @@ class Hair:
     def covers(self, place: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) in [0, 1]: whether it hangs at places (B, H, W, 2), in picture widths, beside the face."""
         height, side = upright(place, self.axis)
-        band = (EAR - height) * (BANDS / (EAR - JAW)) - 0.5  # 0 in the middle of the first
-        left, right = (
-            sum(
-                (1 - (band.clamp(0, BANDS - 1) - index).abs()).clamp_min(0) * value[:, None, None, None]
-                for index, value in enumerate(half.unbind(1))
-            )
-            for half in self.hanging.unbind(1)
-        )
+        band = ((EAR - height) * (BANDS / (EAR - JAW)) - 0.5).clamp(0, BANDS - 1)  # 0 in the middle of the first
+        near = (1 - (band[..., None] - torch.arange(BANDS, device=band.device)).abs()).clamp_min(0)
+        left, right = torch.einsum("bchwk,bsk->sbchw", near, self.hanging)
         return torch.where(side < 0, left, right) * self.trust
 
 

@@ -154,7 +154,7 @@ def test_hair_that_just_covers_the_ears_is_short_too(renderer, plain, source):
 
 
 @pytest.mark.parametrize("open_above", [False, True])
-def test_hair_that_shines_has_no_hole(renderer, plain, source, open_above):
+def test_hair_that_shines_has_no_hole(renderer, plain, open_above):
     """Above a head, where a strand is as light as the background."""
     image = with_hair(plain, upper=True)
     rows = torch.nonzero((plain[1][0, 0]).any(1)).flatten()
