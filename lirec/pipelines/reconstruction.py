@@ -30,6 +30,7 @@ from lirec.geometry import (
 from lirec.models.et_net import ETNet
 from lirec.models.face_detector import FaceDetector
 from lirec.models.face_embedder import FaceEmbedder
+from lirec.models.mesh_feedback import Head
 from lirec.models.morphable_model import MorphableModel
 from lirec.models.rec_net import RecNet, RecNetOutput
 from lirec.pipelines.base import LirecPipeline
@@ -64,7 +65,8 @@ class Face:
     One reconstructed face. Metres and radians; the camera is `intrinsics @ (rotation @ vertex + translation)`.
 
     Attributes:
-        landmarks: (68, 2) iBUG-68, px of the picture.
+        landmarks: (68, 2) iBUG-68, px of the picture; with ETNet the mean of where both networks see them, which is
+            nearer to the truth than the mesh's own.
         vertices: (V, 3) face frame, with the expression.
         identity, expression, albedo: (80,), (51,) in [0, 1], (64,) coefficients of the morphable model.
         angles: (3,) pitch, yaw, roll.
@@ -415,27 +417,30 @@ class RecAugNetPipeline(LirecPipeline):
         """
         seen = self._patches(images, crops, self.rec_net.config.image_size)
         sides = self._sides(seen, mirror_average)
-        output = _average(sides)
+        output, tracked = _average(sides), None
         if augmented and self.et_net is not None:
             config = self.et_net.config
             close = _upright(output, self._landmarks(output, crops), crops, config.crop_scale)
             patches = self._patches(images, close, config.image_size)
-            output.expression = self.track(patches.to(self.et_net.head.weight.dtype), mirror_average)
+            head = self.track(patches.to(self.et_net.head.weight.dtype), mirror_average)
+            output.expression = head.expression
+            tracked = self._landmarks(head, close)
         if fit_light:
             output.light = fitted_light(seen, output, self.morphable_model)
-        faces = self._faces(output, crops, images)
+        faces = self._faces(output, crops, images, tracked)
         if mirror_average:
             for face, score in zip(faces, _certainty(*sides).tolist(), strict=True):
                 face.score = score
         return faces
 
-    def track(self, images: torch.Tensor, mirror_average: bool = True) -> torch.Tensor:
-        """ETNet's expressions (B, 51) in [0, 1] on its crops (B, 3, S, S) in [0, 1]."""
-        expression = self.et_net(images).expression
+    def track(self, images: torch.Tensor, mirror_average: bool = True) -> Head:
+        """The heads that ETNet sees in its crops (B, 3, S, S) in [0, 1]; expressions are brought into [0, 1]."""
+        head = self.et_net(images).heads[-1]
+        expression = head.expression
         if mirror_average:
             mirrored = self.et_net(images.flip(3)).expression[:, self.morphable_model.expression_mirror]
             expression = 0.5 * (expression + mirrored)
-        return expression.clamp(0, 1)
+        return replace(head, expression=expression.clamp(0, 1))
 
     def regress(self, images: torch.Tensor, mirror_average: bool = True) -> RecNetOutput:
         """RecNet on crops (B, 3, S, S) in [0, 1], expressions brought into [0, 1]."""
@@ -489,7 +494,7 @@ class RecAugNetPipeline(LirecPipeline):
         return to_tensor(patches, self.morphable_model.device)
 
     def _landmarks(
-        self, output: RecNetOutput, crops: Sequence[Crop], vertices: torch.Tensor | None = None
+        self, output: RecNetOutput | Head, crops: Sequence[Crop], vertices: torch.Tensor | None = None
     ) -> list[np.ndarray]:
         """(68, 2) px of the pictures, for each crop."""
         if vertices is None:
@@ -499,9 +504,12 @@ class RecAugNetPipeline(LirecPipeline):
         points = self.morphable_model.landmarks(projected, output.angles).cpu().numpy()
         return [crop.to_image(p, 1) for p, crop in zip(points, crops, strict=True)]
 
-    def _faces(self, output: RecNetOutput, crops, images) -> list[Face]:
+    def _faces(self, output: RecNetOutput, crops, images, tracked: list[np.ndarray] | None = None) -> list[Face]:
+        """With `tracked`, landmarks that ETNet sees, those of the faces are the mean of the two networks'."""
         vertices = self.morphable_model(output.identity, output.expression)
         points = self._landmarks(output, crops, vertices)
+        if tracked is not None:
+            points = [(ours + theirs) / 2 for ours, theirs in zip(points, tracked, strict=True)]
         vertices = vertices.cpu().numpy()
         rotations = euler_to_matrix(output.angles).cpu().numpy()
         values = {name: output[name].cpu().numpy() for name in output}

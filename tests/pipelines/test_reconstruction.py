@@ -179,6 +179,21 @@ def test_expressions_come_from_et_net_where_there_is_one(untrained_pipeline, pic
     assert np.abs(augmented.vertices - plain.vertices).max() > 1e-3
 
 
+def test_landmarks_are_the_mean_of_what_both_networks_see(untrained_pipeline, picture, monkeypatch):
+    torch.manual_seed(1)
+    parts = untrained_pipeline.rec_net, untrained_pipeline.morphable_model
+    et_net = ETNet(32, depths=(1, 1), hidden_sizes=(8, 16), embedding_size=8).eval()
+    pipeline = RecAugNetPipeline(*parts, et_net=et_net)
+    seen = []
+    monkeypatch.setattr(pipeline, "_landmarks", lambda *given: seen.append(found(*given)) or seen[-1])
+    found = untrained_pipeline._landmarks
+    face = pipeline(picture, boxes=BOXES[:1]).faces[0]
+    theirs, ours = seen[-2][0], seen[-1][0]
+    assert np.abs(ours - theirs).max() > 1
+    np.testing.assert_allclose(face.landmarks, (ours + theirs) / 2, atol=1e-3)
+    np.testing.assert_allclose(face.box, [*face.landmarks.min(0), *face.landmarks.max(0)], atol=1e-3)
+
+
 # Pictures of faces ----------------------------------------------------------------------------------------------------
 
 
