@@ -25,6 +25,8 @@ from lirec.models.morphable_model import MorphableModel
 SKIN = (0.72, 0.56, 0.48)  # sRGB of the average skin
 LIGHT_PIXELS = 32  # width at which light is fitted: it is smooth
 MARGIN, AROUND = 0.015, 0.12  # of a picture's width beyond a mesh: up to which the head may reach, and near it
+INNER_LIPS = slice(60, 68)  # of the 68 landmarks
+TEETH_BEHIND_LIPS, DARKER_WITHIN = 0.008, 0.018  # metres; within the latter a mouth's inside is 1/e as light (sRGB)
 
 
 @dataclass
@@ -163,6 +165,7 @@ class ConditionRenderer:
         self.fits_light = model.select_triangles("skin", "lips")
         parts = ("teeth_upper",), ("teeth_lower",), ("mouth_cavity", "tongue")
         self.inside = sum(number * model.select_triangles(*names) for number, names in enumerate(parts, 1))
+        self.in_mouth = model.select_vertices("teeth_upper", "teeth_lower", "mouth_cavity", "tongue").float()
         self.in_ears = model.select_triangles("ear")
         self.in_eyes = model.select_triangles("eye_left", "eye_right", "eye_cavity")
         self.albedo = model.mean_albedo[None]
@@ -246,10 +249,11 @@ class ConditionRenderer:
         fragments = self._rasterize(points, self.size)
         normal = F.normalize(interpolate(fragments, model.triangles, normals), dim=-1).movedim(-1, 1)
         uv = self._texture_places(fragments)
-        surface = fine = self._surface(source, fragments, uv, completed)
+        occlusion = self._occlusion(vertices)
+        surface = fine = self._surface(source, fragments, uv, occlusion, completed)
         if source.photo.shape[3] != self.size:
             closer = self._rasterize(points, source.photo.shape[3])
-            fine = self._surface(source, closer, self._texture_places(closer), completed, surface)
+            fine = self._surface(source, closer, self._texture_places(closer), occlusion, completed, surface)
         if fit_to is not None:
             light = self.fit(fit_to, normal, fragments)
         elif light is None:
@@ -290,16 +294,28 @@ class ConditionRenderer:
         """(B, H, W, 2): the texture coordinates that pixels see."""
         return interpolate(fragments, self.model.triangles_uv, self.model.uv[None])
 
+    def _occlusion(self, vertices: torch.Tensor) -> torch.Tensor:
+        """(B, V, 1): how much light reaches vertices (B, V, 3), face frame; in a mouth less, farther from the lips."""
+        model = self.model
+        lips = vertices[:, model.landmark_vertices[INNER_LIPS], 2].mean(1, keepdim=True)
+        depth = (lips - vertices[..., 2] - TEETH_BEHIND_LIPS).clamp_min(0) * self.in_mouth
+        return (model.ambient_occlusion * torch.exp(-depth / DARKER_WITHIN))[..., None]
+
     def _surface(
-        self, source: SourceMaps, fragments, uv: torch.Tensor, completed: bool, coarse: Surface | None = None
+        self,
+        source: SourceMaps,
+        fragments,
+        uv: torch.Tensor,
+        occlusion: torch.Tensor,
+        completed: bool,
+        coarse: Surface | None = None,
     ) -> Surface:
         model = self.model
         seen = fragments.triangle >= 0
         triangle = fragments.triangle.clamp_min(0)
         # all at once: most of the time goes into finding a pixel's triangle
-        occlusion = model.ambient_occlusion[:, None].expand(len(source.points), -1, 1)
-        attributes = torch.cat((source.points, source.mirrored_points, occlusion), 2)
-        values = interpolate(fragments, model.triangles, attributes.expand(len(uv), -1, -1))
+        points = torch.cat((source.points, source.mirrored_points), 2).expand(len(uv), -1, -1)
+        values = interpolate(fragments, model.triangles, torch.cat((points, occlusion), 2))
         points, mirrored_points, hollow = values.split((3, 3, 1), 3)
         texture = self.albedo.expand(len(uv), -1, -1, -1)
         albedo = F.grid_sample(texture, uv * 2 - 1, padding_mode="border", align_corners=False)

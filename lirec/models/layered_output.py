@@ -184,7 +184,7 @@ class Adjustments:
         offsets, brightness, warmth = enlarge(bounded, size).split((4, bounded.shape[1] - 5, 1), 1)
         self.shift, self.stretch = (SHIFT * offsets[:, :2]).movedim(1, -1), (0.6 * offsets[:, 2:]).movedim(1, -1)
         *moved, rendered = torch.exp(0.7 * brightness).split(1, 1)
-        warmth = torch.exp(0.08 * warmth)
+        warmth = torch.exp(0.02 * warmth)
         self.brightness = [*moved, rendered * torch.cat((warmth, torch.ones_like(warmth), 1 / warmth), 1)]
 
     def moved(self, source: SourceMaps, driven: DrivenMaps) -> torch.Tensor:

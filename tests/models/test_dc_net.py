@@ -105,6 +105,21 @@ def test_an_open_mouth_shows_what_the_source_never_saw(driven):
     assert (surface.correspondence.visible * surface.mouth).sum() < 0.2 * surface.mouth.sum()
 
 
+@pytest.mark.parametrize("jaw", [0.3, 1.0])
+def test_a_mouth_is_the_darker_the_farther_behind_the_lips(jaw, renderer, morphable_model):
+    model, view = morphable_model, head(morphable_model, jawOpen=jaw)
+    occlusion, inside = renderer._occlusion(view.vertices)[0, :, 0], renderer.in_mouth > 0
+    torch.testing.assert_close(occlusion[~inside], model.ambient_occlusion[~inside])
+    light = occlusion / model.ambient_occlusion
+    front = model.mean_vertices[:, 2]
+    teeth, tongue = model.select_vertices("teeth_upper"), model.select_vertices("tongue")
+    assert light[teeth & (front > front[teeth].max() - 0.003)].min() > 0.8
+    assert light[teeth & (front < front[teeth].min() + 0.003)].max() < 0.7
+    assert light[tongue & (front < -0.01)].max() < 0.2
+    depth = view.vertices[0, inside, 2].sort().indices
+    assert (light[inside][depth].diff() > -1e-6).all()  # lighter and lighter towards the lips
+
+
 def test_the_photo_tells_of_the_parts_of_the_mouth_that_it_shows(renderer, photo, morphable_model):
     smile = {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0, "mouthUpperUpLeft": 1.0, "mouthUpperUpRight": 1.0}
     shut, wide = head(morphable_model), head(morphable_model, jawOpen=0.9)
