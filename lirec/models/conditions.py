@@ -27,6 +27,7 @@ LIGHT_PIXELS = 32  # width at which light is fitted: it is smooth
 MARGIN, AROUND = 0.015, 0.12  # of a picture's width beyond a mesh: up to which the head may reach, and near it
 INNER_LIPS = slice(60, 68)  # of the 68 landmarks
 TEETH_BEHIND_LIPS, DARKER_WITHIN = 0.008, 0.018  # metres; within the latter a mouth's inside is 1/e as light (sRGB)
+DARKEST = 0.2  # of it: a black hole would stand beside what the photo shows of a tongue
 
 
 @dataclass
@@ -299,7 +300,8 @@ class ConditionRenderer:
         model = self.model
         lips = vertices[:, model.landmark_vertices[INNER_LIPS], 2].mean(1, keepdim=True)
         depth = (lips - vertices[..., 2] - TEETH_BEHIND_LIPS).clamp_min(0) * self.in_mouth
-        return (model.ambient_occlusion * torch.exp(-depth / DARKER_WITHIN))[..., None]
+        usual = model.ambient_occlusion
+        return torch.maximum(usual * torch.exp(-depth / DARKER_WITHIN), usual.clamp_max(DARKEST))[..., None]
 
     def _surface(
         self,
