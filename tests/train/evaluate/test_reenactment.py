@@ -106,7 +106,7 @@ def test_networks_that_paint_are_brought_to_the_pictures_size(shipped_pipeline, 
 
 
 def test_framed_face(pipeline):
-    face = pipeline.reconstruction(PHOTO).faces[0]
+    face = pipeline.reconstruction(PHOTO, augmented=False).faces[0]  # whose landmarks are those of the mesh
     window = framed(face, 128)
     assert window.image.shape == (128, 128, 3)
     edge = (window.box[2:] - window.box[:2]).max()
