@@ -27,7 +27,7 @@ LIGHT_PIXELS = 32  # width at which light is fitted: it is smooth
 MARGIN, AROUND = 0.015, 0.12  # of a picture's width beyond a mesh: up to which the head may reach, and near it
 INNER_LIPS = slice(60, 68)  # of the 68 landmarks
 TEETH_BEHIND_LIPS, DARKER_WITHIN = 0.008, 0.018  # metres; within the latter a mouth's inside is 1/e as light (sRGB)
-DARKEST = 0.2  # of it: a black hole would stand beside what the photo shows of a tongue
+DARKEST = 0.2  # share of light that is left: a black hole would stand beside what the photo shows of a tongue
 
 
 @dataclass

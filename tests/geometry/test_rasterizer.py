@@ -30,7 +30,7 @@ def test_the_engines_match_each_other_on_a_fine_mesh():
     same = a.triangle == b.triangle
     assert same.double().mean() >= 0.999
     assert torch.allclose(a.barycentric[same], b.barycentric[same], atol=1e-2)
-    # float32: in a sliver they are 1.1e-5 apart on some CPUs, elsewhere half of that
+    # float32: in a sliver they are 1.1e-5 apart on some CPUs
     assert torch.allclose(a.depth[same], b.depth[same], rtol=1.5e-5)
 
 
