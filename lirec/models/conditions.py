@@ -166,7 +166,7 @@ class ConditionRenderer:
         self.fits_light = model.select_triangles("skin", "lips")
         parts = ("teeth_upper",), ("teeth_lower",), ("mouth_cavity", "tongue")
         self.inside = sum(number * model.select_triangles(*names) for number, names in enumerate(parts, 1))
-        self.in_mouth = model.select_vertices("teeth_upper", "teeth_lower", "mouth_cavity", "tongue").float()
+        self.in_mouth = model.select_vertices(*sum(parts, ())).float()
         self.in_ears = model.select_triangles("ear")
         self.in_eyes = model.select_triangles("eye_left", "eye_right", "eye_cavity")
         self.albedo = model.mean_albedo[None]
