@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from lirec.geometry import fit_light, interpolate, linear_to_srgb, project, rasterize, shade, srgb_to_linear
 from lirec.geometry.filling import spread
-from lirec.geometry.masks import grown
+from lirec.geometry.masks import grown, masked_mean, ramp
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.view_synthesis import (
     Correspondence,
@@ -25,6 +25,10 @@ from lirec.models.morphable_model import MorphableModel
 SKIN = (0.72, 0.56, 0.48)  # sRGB of the average skin
 LIGHT_PIXELS = 32  # width at which light is fitted: it is smooth
 MARGIN, AROUND = 0.015, 0.12  # of a picture's width beyond a mesh: up to which the head may reach, and near it
+MOUTH = ("teeth_upper",), ("teeth_lower",), ("mouth_cavity", "tongue")  # what lies inside, part by part
+EYES = "eye_left", "eye_right", "eye_cavity"
+RIGHT_EYE, LEFT_EYE = len(MOUTH) + 1, len(MOUTH) + 2  # numbers, after those of the mouth's parts
+EYE_SHOWN = (0.3, 0.6)  # share of an open eye that a photo must show for it not to be drawn anew
 INNER_LIPS = slice(60, 68)  # of the 68 landmarks
 TEETH_BEHIND_LIPS, DARKER_WITHIN = 0.008, 0.018  # metres; within the latter a mouth's inside is 1/e as light (sRGB)
 DARKEST = 0.2  # share of light that is left: a black hole would stand beside what the photo shows of a tongue
@@ -44,7 +48,7 @@ class SourceMaps:
         scene: (B, 3, H, H) sRGB: the photo without the head and short hair, in whose place goes on what surrounds them;
             small_scene: (B, 3, S, S) the same, smaller; None as `texture`.
         depth: (B, 1, H, H) metres, of `hiding_depth`.
-        inside: (B, 1, H, H) number of the part of the mouth's inside that is seen, 0 where none is.
+        inside: (B, 1, H, H) number of the mouth's part or the eye that is seen there, 0 where none is.
         points: (B, V, 3) projected vertices: x, y in picture widths, metres.
         front: (B, F) the triangles that turn their front to the camera.
         mirrored_points, mirrored_front: the same with each vertex where that of the face's other half is.
@@ -84,6 +88,7 @@ class Surface:
         albedo: (B, 3, W, W) sRGB of an average head, darkened in its hollows; 0 outside the head.
         mask: (B, 1, W, W) the head; mouth, eyes: (B, 1, W, W) what is seen between lips and between lids.
         shown: (B, 1, W, W) what of the mouth's inside the source shows too.
+        opened: (B, 1, W, W) in [0, 1]: eyes that are open here and closed in the source, both wholly or in part.
     """
 
     correspondence: Correspondence
@@ -93,6 +98,7 @@ class Surface:
     mouth: torch.Tensor
     eyes: torch.Tensor
     shown: torch.Tensor
+    opened: torch.Tensor
 
 
 @dataclass
@@ -164,11 +170,11 @@ class ConditionRenderer:
     def __init__(self, model: MorphableModel, size: int):
         self.model, self.size = model, size
         self.fits_light = model.select_triangles("skin", "lips")
-        parts = ("teeth_upper",), ("teeth_lower",), ("mouth_cavity", "tongue")
-        self.inside = sum(number * model.select_triangles(*names) for number, names in enumerate(parts, 1))
-        self.in_mouth = model.select_vertices(*sum(parts, ())).float()
+        self.inside = sum(number * model.select_triangles(*names) for number, names in enumerate(MOUTH, 1))
+        eyes = torch.where(model.mean_vertices[model.triangles[:, 0], 0] < 0, RIGHT_EYE, LEFT_EYE)
+        self.inside += eyes * model.select_triangles(*EYES)
+        self.in_mouth = model.select_vertices(*sum(MOUTH, ())).float()
         self.in_ears = model.select_triangles("ear")
-        self.in_eyes = model.select_triangles("eye_left", "eye_right", "eye_cavity")
         self.albedo = model.mean_albedo[None]
         self.textures = TextureReader(model)
 
@@ -283,7 +289,7 @@ class ConditionRenderer:
         return rasterize(points * points.new_tensor([size, size, 1.0]), self.model.triangles, size, size)
 
     def _inside(self, fragments) -> torch.Tensor:
-        """(B, H, W): the number of the part of the mouth's inside that pixels see, 0 where they see none."""
+        """(B, H, W): the number of the mouth's part or the eye that pixels see, 0 where they see none."""
         return self.inside[fragments.triangle.clamp_min(0)] * (fragments.triangle >= 0)
 
     @staticmethod
@@ -314,7 +320,6 @@ class ConditionRenderer:
     ) -> Surface:
         model = self.model
         seen = fragments.triangle >= 0
-        triangle = fragments.triangle.clamp_min(0)
         # all at once: most of the time goes into finding a pixel's triangle
         points = torch.cat((source.points, source.mirrored_points), 2).expand(len(uv), -1, -1)
         values = interpolate(fragments, model.triangles, torch.cat((points, occlusion), 2))
@@ -330,6 +335,8 @@ class ConditionRenderer:
         inside = self._inside(fragments)
         parts = source.inside.expand(len(uv), -1, -1, -1)
         same = F.grid_sample(parts, correspondence.grid, mode="nearest", align_corners=False)[:, 0] == inside
+        shown = correspondence.visible * same[:, None]
+        mouth = (inside > 0) & (inside < RIGHT_EYE)
         mirrored = None
         if completed:
             mirrored = found(mirrored_points, source.mirrored_front, None if coarse is None else coarse.mirrored)
@@ -338,7 +345,17 @@ class ConditionRenderer:
             mirrored=mirrored,
             albedo=albedo * hollow.movedim(-1, 1),
             mask=seen[:, None].to(uv.dtype),
-            mouth=(inside > 0)[:, None].to(uv.dtype),
-            eyes=(seen & self.in_eyes[triangle])[:, None].to(uv.dtype),
-            shown=correspondence.visible * ((inside > 0) & same)[:, None],
+            mouth=mouth[:, None].to(uv.dtype),
+            eyes=(inside >= RIGHT_EYE)[:, None].to(uv.dtype),
+            shown=shown * mouth[:, None],
+            opened=self._opened(inside[:, None], shown),
         )
+
+    @staticmethod
+    def _opened(inside: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        """`Surface.opened`, by the numbers (B, 1, W, W) of what pixels see, and what of it the source shows."""
+        opened = torch.zeros_like(shown)
+        for number in (RIGHT_EYE, LEFT_EYE):
+            eye = (inside == number).to(shown.dtype)
+            opened += eye * (1 - ramp(masked_mean(shown, eye), EYE_SHOWN))[..., None, None]
+        return opened

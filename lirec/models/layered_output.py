@@ -21,6 +21,7 @@ SHIFT = 0.4  # half picture widths, at most, by which moved pixels are shifted b
 LUMA = (0.299, 0.587, 0.114)
 CONTRAST = 1.6  # times as light or as dark as what goes on from the photo, within which pixels are painted
 SHOWN = (0.2, 0.5)  # share of a mouth's inside that a photo must show to tell the tone of all of it: lips are not teeth
+BROWNER = (1.0, 0.9, 0.8)  # the model's irises, the average of all, are greyer than most
 BLACK = 0.1  # sRGB, added before such ratios: what is nearly black has no colour to tell
 
 
@@ -41,6 +42,16 @@ class LayeredOutput(BaseOutput):
     generated: torch.Tensor
     weights: torch.Tensor | None = None
     offsets: torch.Tensor | None = None
+
+
+def luma(colours: torch.Tensor) -> torch.Tensor:
+    """(B, 1, H, W), how light colours (B, 3, H, W) are."""
+    return (colours * colours.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+
+
+def even_light(source: SourceMaps) -> torch.Tensor:
+    """(B, 3) sRGB: the skin of the photos under their light's mean."""
+    return linear_to_srgb((C0 * source.harmonics[:, 0]).clamp(0.01, 1))
 
 
 def paint(x: torch.Tensor) -> torch.Tensor:
@@ -110,8 +121,7 @@ def tinted(painted: torch.Tensor, source: SourceMaps, driven: DrivenMaps) -> tor
     if driven.whole is not None:
         skin = surface.mask * (1 - surface.mouth) * (1 - surface.eyes)
         colours, where = torch.where(surface.mask > 0, driven.whole, colours), where + skin
-    luma = painted.new_tensor(LUMA)[:, None, None]
-    light, usual = ((picture * luma).sum(1, keepdim=True) + BLACK for picture in (painted, colours))
+    light, usual = (luma(picture) + BLACK for picture in (painted, colours))
     ratio = (light / usual).clamp(1 / CONTRAST, CONTRAST)
     result = torch.lerp(painted, (colours + BLACK) * ratio - BLACK, where)
     if driven.hair is not None:
@@ -128,10 +138,31 @@ def in_its_light(rendered: torch.Tensor, source: SourceMaps) -> torch.Tensor:
 
     Of what makes the skin differ from the average skin in colour, half (of its logarithm) is taken to be light.
     """
-    even = linear_to_srgb((C0 * source.harmonics[:, 0]).clamp(0.01, 1))  # the skin under the light's mean
-    tint = (even / even.new_tensor(SKIN)).sqrt()
-    tint = tint / (tint * tint.new_tensor(LUMA)).sum(1, keepdim=True)
+    tint = (even_light(source) / source.photo.new_tensor(SKIN)).sqrt()
+    tint = tint / luma(tint[..., None, None])[..., 0, 0]
     return rendered * tint[..., None, None]
+
+
+def with_opened_eyes(
+    image: torch.Tensor, rendered: torch.Tensor, source: SourceMaps, driven: DrivenMaps
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Pictures (B, 3, H, H) in which eyes that the photos show closed, and that are opened, are rendered ones.
+
+    What is moved with them is lids and lashes. They are as light as the head is there, of whose skin's darkness half
+    (of its logarithm) is again taken to be light.
+
+    Args:
+        image: sRGB; rendered: eyes in the tint of the photos' light.
+
+    Returns:
+        The pictures, and the share (B, 1, H, H) of rendered eyes in them.
+    """
+    opened, even = softened(driven.fine.opened), luma(even_light(source)[..., None, None])
+    usual = luma(image.new_tensor(SKIN)[None, :, None, None])
+    rendered = rendered * image.new_tensor(BROWNER)[:, None, None]
+    there = enlarge(softened(luma(driven.light)), image.shape[2:])
+    return torch.lerp(image, rendered * there / (even * usual).sqrt(), opened), opened
 
 
 def with_own_teeth(image: torch.Tensor, warped: torch.Tensor, surface: Surface) -> tuple[torch.Tensor, torch.Tensor]:
@@ -241,9 +272,11 @@ def compose(
     brightness = dict.fromkeys(names, 1.0) | dict(zip(relit, change.brightness, strict=True))
     shares = put_in_place(shares, names, driven.surface.mask)
     image, weights = blend([pictures[name] for name in names], shares, [brightness[name] for name in names])
+    image, opened = with_opened_eyes(image, pictures["interior"], source, driven)
     image, shown = with_own_teeth(image, moved["warped"], driven.fine)
-    warped = weights.new_tensor([name == "warped" for name in names])[:, None, None]
-    weights = torch.lerp(weights, warped.expand_as(weights), shown)
+    for layer, share in (("interior", opened), ("warped", shown)):
+        alone = weights.new_tensor([name == layer for name in names])[:, None, None]
+        weights = torch.lerp(weights, alone.expand_as(weights), share)
     if driven.hair is not None:
         size = image.shape[2:]
         share, grid = enlarge(softened(driven.hair.share), size), enlarge(driven.hair.grid.movedim(-1, 1), size)

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from lirec.geometry import euler_to_matrix, intrinsics
 from lirec.geometry.view_synthesis import HeadView
-from lirec.models.conditions import ConditionRenderer, relit
+from lirec.models.conditions import SKIN, ConditionRenderer, relit
 from lirec.models.dc_net import CONDITIONS, LAYERS, DCNet, complete
-from lirec.models.layered_output import LUMA, Adjustments, in_its_light, tinted
+from lirec.models.layered_output import LUMA, Adjustments, in_its_light, luma, tinted, with_opened_eyes
 from lirec.models.weights import load_model, save_model
 
 SIZE = 32
@@ -279,3 +279,42 @@ def test_teeth_are_as_warm_as_the_light_and_no_lighter(sharper, morphable_model,
     red, _, blue = shown[:, :, 0, 0].unbind(1)
     assert ((red > 1.1 * blue) if warmer else (blue > 1.05 * red)).all()
     torch.testing.assert_close((shown * plain(LUMA)).sum(1), teeth[:, 0], atol=0.01, rtol=0)
+
+
+BLINK = {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}
+
+
+def test_eyes_that_the_photo_shows_closed_are_drawn_anew_one_by_one(sharper, morphable_model):
+    photo, wide = plain(GREEN).expand(2, -1, 128, 128), {"eyeWideLeft": 0.5, "eyeWideRight": 0.5}
+    open_eyes, opened = head(morphable_model), head(morphable_model, (0.2, -0.2), **wide)
+
+    def drawn(before, after):
+        return sharper.driven(sharper.source(photo, before), after).fine
+
+    both = drawn(head(morphable_model, **BLINK), opened)
+    assert both.eyes.flatten(1).sum(1).min() > 20 and (both.opened == both.eyes).all()
+    assert (drawn(open_eyes, opened).opened == 0).all()
+    shut = head(morphable_model, **BLINK)
+    assert drawn(shut, shut).opened.sum() < 0.1 * both.opened.sum()
+    one = drawn(head(morphable_model, eyeBlinkLeft=1.0), opened)  # the left eye is at the picture's right
+    for anew, eyes in zip(one.opened[:, 0], one.eyes[:, 0], strict=True):
+        columns = eyes.sum(0).nonzero()[:, 0]
+        gap = columns[columns.diff().argmax()] + 1  # behind the first eye
+        assert anew[:, :gap].sum() == 0 and (anew[:, gap:] == eyes[:, gap:]).all()
+
+
+def test_opened_eyes_are_rendered_in_the_photos_light(sharper, morphable_model):
+    """Whatever a network makes of their lids. Of a face that is 0.4 as light, half is taken to be the dark."""
+    lids, eyes = plain(GREEN).expand(2, -1, 128, 128), torch.full((2, 3, 128, 128), 0.6)
+    found = {}
+    for light in (0.4, 1.0):
+        skin = light * plain(SKIN).expand(2, -1, 128, 128)
+        source = sharper.source(skin, head(morphable_model, **BLINK))
+        driven = sharper.driven(source, head(morphable_model))
+        image, share = with_opened_eyes(lids, eyes, source, driven)
+        inside, beside = share > 0.99, share == 0
+        assert inside.sum() > 4 and (image == lids)[beside.expand_as(image)].all()
+        red, green, blue = image.movedim(1, 0)[:, inside[:, 0]]
+        assert (red > green).all() and (green > blue).all()
+        found[light] = luma(image)[inside].mean()
+    assert 0.45 < found[1.0] < 0.75 and 0.58 < found[0.4] / found[1.0] < 0.68
