@@ -28,7 +28,8 @@ MARGIN, AROUND = 0.015, 0.12  # of a picture's width beyond a mesh: up to which 
 MOUTH = ("teeth_upper",), ("teeth_lower",), ("mouth_cavity", "tongue")  # what lies inside, part by part
 EYES = "eye_left", "eye_right", "eye_cavity"
 RIGHT_EYE, LEFT_EYE = len(MOUTH) + 1, len(MOUTH) + 2  # numbers, after those of the mouth's parts
-EYE_SHOWN = (0.3, 0.6)  # share of an open eye that a photo must show for it not to be drawn anew
+MOUTH_SHOWN, EYE_SHOWN = (0.15, 0.4), (0.3, 0.6)  # share of what is seen of a mouth's part or an eye, up to which a
+# photo does not tell what that looks like, and from which on it does: its lips and lids are no teeth and eyes
 INNER_LIPS = slice(60, 68)  # of the 68 landmarks
 TEETH_BEHIND_LIPS, DARKER_WITHIN = 0.008, 0.018  # metres; within the latter a mouth's inside is 1/e as light (sRGB)
 DARKEST = 0.2  # share of light that is left: a black hole would stand beside what the photo shows of a tongue
@@ -87,8 +88,8 @@ class Surface:
         mirrored: where the same place of the face's other half is in the source; None where the head is not completed.
         albedo: (B, 3, W, W) sRGB of an average head, darkened in its hollows; 0 outside the head.
         mask: (B, 1, W, W) the head; mouth, eyes: (B, 1, W, W) what is seen between lips and between lids.
-        shown: (B, 1, W, W) what of the mouth's inside the source shows too.
-        opened: (B, 1, W, W) in [0, 1]: eyes that are open here and closed in the source, both wholly or in part.
+        unseen: (B, 1, W, W) in [0, 1]: eyes and parts of the mouth's inside of which the source shows little.
+        shown: (B, 1, W, W) in [0, 1]: what of the mouth's other parts the source shows too.
     """
 
     correspondence: Correspondence
@@ -97,8 +98,8 @@ class Surface:
     mask: torch.Tensor
     mouth: torch.Tensor
     eyes: torch.Tensor
+    unseen: torch.Tensor
     shown: torch.Tensor
-    opened: torch.Tensor
 
 
 @dataclass
@@ -336,6 +337,7 @@ class ConditionRenderer:
         parts = source.inside.expand(len(uv), -1, -1, -1)
         same = F.grid_sample(parts, correspondence.grid, mode="nearest", align_corners=False)[:, 0] == inside
         shown = correspondence.visible * same[:, None]
+        unseen = self._unseen(inside[:, None], shown)
         mouth = (inside > 0) & (inside < RIGHT_EYE)
         mirrored = None
         if completed:
@@ -347,15 +349,16 @@ class ConditionRenderer:
             mask=seen[:, None].to(uv.dtype),
             mouth=mouth[:, None].to(uv.dtype),
             eyes=(inside >= RIGHT_EYE)[:, None].to(uv.dtype),
-            shown=shown * mouth[:, None],
-            opened=self._opened(inside[:, None], shown),
+            unseen=unseen,
+            shown=shown * mouth[:, None] * (1 - unseen),
         )
 
     @staticmethod
-    def _opened(inside: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-        """`Surface.opened`, by the numbers (B, 1, W, W) of what pixels see, and what of it the source shows."""
-        opened = torch.zeros_like(shown)
-        for number in (RIGHT_EYE, LEFT_EYE):
-            eye = (inside == number).to(shown.dtype)
-            opened += eye * (1 - ramp(masked_mean(shown, eye), EYE_SHOWN))[..., None, None]
-        return opened
+    def _unseen(inside: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        """`Surface.unseen`, by the numbers (B, 1, W, W) of what pixels see, and what of it the source shows."""
+        unseen = torch.zeros_like(shown)
+        for number in range(1, LEFT_EYE + 1):
+            part = (inside == number).to(shown.dtype)
+            enough = MOUTH_SHOWN if number < RIGHT_EYE else EYE_SHOWN
+            unseen += part * (1 - ramp(masked_mean(shown, part), enough))[..., None, None]
+        return unseen

@@ -21,7 +21,8 @@ SHIFT = 0.4  # half picture widths, at most, by which moved pixels are shifted b
 LUMA = (0.299, 0.587, 0.114)
 CONTRAST = 1.6  # times as light or as dark as what goes on from the photo, within which pixels are painted
 SHOWN = (0.2, 0.5)  # share of a mouth's inside that a photo must show to tell the tone of all of it: lips are not teeth
-BROWNER = (1.0, 0.9, 0.8)  # the model's irises, the average of all, are greyer than most
+MOUTH_TINT, EYE_TINT = (1.75, 1.65, 1.55), (1.0, 0.9, 0.8)  # of what is rendered: the model's hollows are darker than
+# people's, its teeth bluer, and its irises, the average of all, greyer than most
 BLACK = 0.1  # sRGB, added before such ratios: what is nearly black has no colour to tell
 
 
@@ -143,28 +144,6 @@ def in_its_light(rendered: torch.Tensor, source: SourceMaps) -> torch.Tensor:
     return rendered * tint[..., None, None]
 
 
-def with_opened_eyes(
-    image: torch.Tensor, rendered: torch.Tensor, source: SourceMaps, driven: DrivenMaps
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """
-    Pictures (B, 3, H, H) in which eyes that the photos show closed, and that are opened, are rendered ones.
-
-    What is moved with them is lids and lashes. They are as light as the head is there, of whose skin's darkness half
-    (of its logarithm) is again taken to be light.
-
-    Args:
-        image: sRGB; rendered: eyes in the tint of the photos' light.
-
-    Returns:
-        The pictures, and the share (B, 1, H, H) of rendered eyes in them.
-    """
-    opened, even = softened(driven.fine.opened), luma(even_light(source)[..., None, None])
-    usual = luma(image.new_tensor(SKIN)[None, :, None, None])
-    rendered = rendered * image.new_tensor(BROWNER)[:, None, None]
-    there = enlarge(softened(luma(driven.light)), image.shape[2:])
-    return torch.lerp(image, rendered * there / (even * usual).sqrt(), opened), opened
-
-
 def with_own_teeth(image: torch.Tensor, warped: torch.Tensor, surface: Surface) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Pictures (B, 3, H, H) in whose mouths is what the photos show there, moved, and what they do not show has its tone.
@@ -183,6 +162,30 @@ def with_own_teeth(image: torch.Tensor, warped: torch.Tensor, surface: Surface) 
     change = enough * ((own / painted).clamp(1 / CONTRAST, CONTRAST) - 1)
     shown = softened(surface.shown)
     return torch.lerp(image * (1 + softened(surface.mouth) * change), warped, shown), shown
+
+
+def with_unseen_parts(
+    image: torch.Tensor, rendered: torch.Tensor, source: SourceMaps, driven: DrivenMaps
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Pictures (B, 3, H, H) in which eyes and parts of mouths that the photos do not show are rendered ones.
+
+    What is moved with an eye that opens is lids and lashes, and a network that is unsure of a mouth paints a grey blur.
+    Eyes are as light as the head is there. Of what makes its skin darker than the average, half (of its logarithm) is
+    again taken to be light.
+
+    Args:
+        image: sRGB; rendered: eyes and mouths in the tint of the photos' light.
+
+    Returns:
+        The pictures, and the share (B, 1, H, H) of what is rendered in them.
+    """
+    unseen, even = softened(driven.fine.unseen), luma(even_light(source)[..., None, None])
+    usual = luma(image.new_tensor(SKIN)[None, :, None, None])
+    there = torch.lerp(even, luma(driven.light), driven.surface.eyes)
+    light = enlarge(softened(there), image.shape[2:]) / (even * usual).sqrt()
+    mouth, eyes = (image.new_tensor(tint)[:, None, None] for tint in (MOUTH_TINT, EYE_TINT))
+    return torch.lerp(image, rendered * light * torch.lerp(mouth, eyes, driven.fine.eyes), unseen), unseen
 
 
 def near_head(driven: DrivenMaps) -> torch.Tensor:
@@ -272,9 +275,9 @@ def compose(
     brightness = dict.fromkeys(names, 1.0) | dict(zip(relit, change.brightness, strict=True))
     shares = put_in_place(shares, names, driven.surface.mask)
     image, weights = blend([pictures[name] for name in names], shares, [brightness[name] for name in names])
-    image, opened = with_opened_eyes(image, pictures["interior"], source, driven)
     image, shown = with_own_teeth(image, moved["warped"], driven.fine)
-    for layer, share in (("interior", opened), ("warped", shown)):
+    image, unseen = with_unseen_parts(image, pictures["interior"], source, driven)
+    for layer, share in (("warped", shown), ("interior", unseen)):
         alone = weights.new_tensor([name == layer for name in names])[:, None, None]
         weights = torch.lerp(weights, alone.expand_as(weights), share)
     if driven.hair is not None:

@@ -10,7 +10,7 @@ from lirec.geometry import euler_to_matrix, intrinsics
 from lirec.geometry.view_synthesis import HeadView
 from lirec.models.conditions import SKIN, ConditionRenderer, relit
 from lirec.models.dc_net import CONDITIONS, LAYERS, DCNet, complete
-from lirec.models.layered_output import LUMA, Adjustments, in_its_light, luma, tinted, with_opened_eyes
+from lirec.models.layered_output import LUMA, Adjustments, in_its_light, luma, tinted, with_unseen_parts
 from lirec.models.weights import load_model, save_model
 
 SIZE = 32
@@ -284,7 +284,7 @@ def test_teeth_are_as_warm_as_the_light_and_no_lighter(sharper, morphable_model,
 BLINK = {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}
 
 
-def test_eyes_that_the_photo_shows_closed_are_drawn_anew_one_by_one(sharper, morphable_model):
+def test_eyes_that_the_photo_shows_closed_are_unseen_one_by_one(sharper, morphable_model):
     photo, wide = plain(GREEN).expand(2, -1, 128, 128), {"eyeWideLeft": 0.5, "eyeWideRight": 0.5}
     open_eyes, opened = head(morphable_model), head(morphable_model, (0.2, -0.2), **wide)
 
@@ -292,12 +292,12 @@ def test_eyes_that_the_photo_shows_closed_are_drawn_anew_one_by_one(sharper, mor
         return sharper.driven(sharper.source(photo, before), after).fine
 
     both = drawn(head(morphable_model, **BLINK), opened)
-    assert both.eyes.flatten(1).sum(1).min() > 20 and (both.opened == both.eyes).all()
-    assert (drawn(open_eyes, opened).opened == 0).all()
-    shut = head(morphable_model, **BLINK)
-    assert drawn(shut, shut).opened.sum() < 0.1 * both.opened.sum()
+    assert both.eyes.flatten(1).sum(1).min() > 20 and (both.unseen * both.eyes == both.eyes).all()
+    assert (drawn(open_eyes, opened).unseen * both.eyes == 0).all()
+    still = drawn(head(morphable_model, **BLINK), head(morphable_model, **BLINK))
+    assert (still.unseen * still.eyes).sum() < 0.1 * both.eyes.sum()
     one = drawn(head(morphable_model, eyeBlinkLeft=1.0), opened)  # the left eye is at the picture's right
-    for anew, eyes in zip(one.opened[:, 0], one.eyes[:, 0], strict=True):
+    for anew, eyes in zip((one.unseen * one.eyes)[:, 0], one.eyes[:, 0], strict=True):
         columns = eyes.sum(0).nonzero()[:, 0]
         gap = columns[columns.diff().argmax()] + 1  # behind the first eye
         assert anew[:, :gap].sum() == 0 and (anew[:, gap:] == eyes[:, gap:]).all()
@@ -311,7 +311,7 @@ def test_opened_eyes_are_rendered_in_the_photos_light(sharper, morphable_model):
         skin = light * plain(SKIN).expand(2, -1, 128, 128)
         source = sharper.source(skin, head(morphable_model, **BLINK))
         driven = sharper.driven(source, head(morphable_model))
-        image, share = with_opened_eyes(lids, eyes, source, driven)
+        image, share = with_unseen_parts(lids, eyes, source, driven)
         inside, beside = share > 0.99, share == 0
         assert inside.sum() > 4 and (image == lids)[beside.expand_as(image)].all()
         red, green, blue = image.movedim(1, 0)[:, inside[:, 0]]

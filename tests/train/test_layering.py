@@ -33,7 +33,7 @@ def surface():
         mouth=MOUTH,
         eyes=torch.zeros(1, 1, SIZE, SIZE),
         shown=torch.zeros(1, 1, SIZE, SIZE),
-        opened=torch.zeros(1, 1, SIZE, SIZE),
+        unseen=torch.zeros(1, 1, SIZE, SIZE),
     )
 
 
