@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from lirec.geometry import fit_light, interpolate, linear_to_srgb, project, rasterize, shade, srgb_to_linear
 from lirec.geometry.filling import spread
-from lirec.geometry.masks import grown, masked_mean, ramp
+from lirec.geometry.masks import grown, ramp
 from lirec.geometry.mesh import vertex_normals
 from lirec.geometry.view_synthesis import (
     Correspondence,
@@ -337,7 +337,7 @@ class ConditionRenderer:
         parts = source.inside.expand(len(uv), -1, -1, -1)
         same = F.grid_sample(parts, correspondence.grid, mode="nearest", align_corners=False)[:, 0] == inside
         shown = correspondence.visible * same[:, None]
-        unseen = self._unseen(inside[:, None], shown)
+        unseen = self._unseen(inside, shown)
         mouth = (inside > 0) & (inside < RIGHT_EYE)
         mirrored = None
         if completed:
@@ -355,10 +355,10 @@ class ConditionRenderer:
 
     @staticmethod
     def _unseen(inside: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-        """`Surface.unseen`, by the numbers (B, 1, W, W) of what pixels see, and what of it the source shows."""
-        unseen = torch.zeros_like(shown)
-        for number in range(1, LEFT_EYE + 1):
-            part = (inside == number).to(shown.dtype)
-            enough = MOUTH_SHOWN if number < RIGHT_EYE else EYE_SHOWN
-            unseen += part * (1 - ramp(masked_mean(shown, part), enough))[..., None, None]
-        return unseen
+        """`Surface.unseen`, by the numbers (B, W, W) of what pixels see, and which of them (B, 1, W, W) the source shows."""
+        numbers, values = inside.flatten(1), shown.flatten(1)
+        counts = values.new_zeros(len(values), LEFT_EYE + 1).scatter_add(1, numbers, torch.ones_like(values))
+        known = torch.zeros_like(counts).scatter_add(1, numbers, values) / counts.clamp_min(1)
+        unseen = 1 - torch.cat((ramp(known[:, :RIGHT_EYE], MOUTH_SHOWN), ramp(known[:, RIGHT_EYE:], EYE_SHOWN)), 1)
+        unseen[:, 0] = 0  # neither mouth nor eye
+        return torch.take_along_dim(unseen, numbers, 1).view_as(shown)
