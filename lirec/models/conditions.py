@@ -355,7 +355,7 @@ class ConditionRenderer:
 
     @staticmethod
     def _unseen(inside: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-        """`Surface.unseen`, by the numbers (B, W, W) of what pixels see, and which of them (B, 1, W, W) the source shows."""
+        """`Surface.unseen`, by the numbers (B, W, W) of parts, and which of them (B, 1, W, W) the source shows."""
         numbers, values = inside.flatten(1), shown.flatten(1)
         counts = values.new_zeros(len(values), LEFT_EYE + 1).scatter_add(1, numbers, torch.ones_like(values))
         known = torch.zeros_like(counts).scatter_add(1, numbers, values) / counts.clamp_min(1)

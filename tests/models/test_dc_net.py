@@ -124,15 +124,16 @@ def test_the_photo_tells_of_the_parts_of_the_mouth_that_it_shows(renderer, photo
     smile = {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0, "mouthUpperUpLeft": 1.0, "mouthUpperUpRight": 1.0}
     shut, wide = head(morphable_model), head(morphable_model, jawOpen=0.9)
     turned = head(morphable_model, (0.2, -0.2), jawOpen=0.9)
-    seen = {}
+    seen, unseen = {}, {}
     for name, (before, after) in {
         "shut": (shut, wide), "wide": (wide, turned), "still": (wide, wide),
         "teeth": (head(morphable_model, jawOpen=0.15, **smile), head(morphable_model, jawOpen=0.9, **smile)),
     }.items():  # fmt: skip
         fine = renderer.driven(renderer.source(photo, before), after).fine
-        assert (fine.shown <= fine.mouth).all() and fine.mouth.sum() > 40
-        seen[name] = float(fine.shown.sum() / fine.mouth.sum())
+        assert (fine.shown + fine.unseen * fine.mouth <= fine.mouth).all() and fine.mouth.sum() > 40
+        seen[name], unseen[name] = (float((x * fine.mouth).sum() / fine.mouth.sum()) for x in (fine.shown, fine.unseen))
     assert seen["shut"] < 0.05 < seen["teeth"] < 0.5 < seen["wide"] < 0.95 < seen["still"]
+    assert unseen["shut"] > 0.95 > unseen["teeth"] > 0.5 > 0.3 > unseen["wide"] and unseen["still"] == 0
 
 
 def test_the_inside_of_a_mouth_that_stays_is_the_photos_own(renderer, photo, morphable_model):
@@ -318,3 +319,18 @@ def test_opened_eyes_are_rendered_in_the_photos_light(sharper, morphable_model):
         assert (red > green).all() and (green > blue).all()
         found[light] = luma(image)[inside].mean()
     assert 0.45 < found[1.0] < 0.75 and 0.58 < found[0.4] / found[1.0] < 0.68
+
+
+def test_a_mouth_that_opens_is_dark_whatever_a_network_paints_there(sharper, morphable_model):
+    """Its teeth are not."""
+    source = sharper.source(plain(SKIN).expand(2, -1, 128, 128), head(morphable_model))
+    driven = sharper.driven(source, head(morphable_model, jawOpen=0.9, mouthUpperUpLeft=1.0, mouthUpperUpRight=1.0))
+    net = network()
+    with torch.no_grad():
+        net.to_layers.bias[3 + LAYERS.index("generated")] = 9
+        output = net(source, driven)
+    inside = driven.fine.unseen * driven.fine.mouth > 0
+    light = luma(output.image)[inside]
+    assert light.median() < 0.25 and 0.5 < light.quantile(0.98) < 1
+    well_inside = -F.max_pool2d(-inside.float(), 3, 1, 1) > 0
+    assert (output.weights[:, LAYERS.index("interior")][well_inside[:, 0]] > 0.99).all()
