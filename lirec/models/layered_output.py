@@ -51,8 +51,8 @@ def luma(colours: torch.Tensor) -> torch.Tensor:
 
 
 def even_light(source: SourceMaps) -> torch.Tensor:
-    """(B, 3) sRGB: the skin of the photos under their light's mean."""
-    return linear_to_srgb((C0 * source.harmonics[:, 0]).clamp(0.01, 1))
+    """(B, 3, 1, 1) sRGB: the skin of the photos under their light's mean."""
+    return linear_to_srgb((C0 * source.harmonics[:, 0, :, None, None]).clamp(0.01, 1))
 
 
 def paint(x: torch.Tensor) -> torch.Tensor:
@@ -139,9 +139,8 @@ def in_its_light(rendered: torch.Tensor, source: SourceMaps) -> torch.Tensor:
 
     Of what makes the skin differ from the average skin in colour, half (of its logarithm) is taken to be light.
     """
-    tint = (even_light(source) / source.photo.new_tensor(SKIN)).sqrt()
-    tint = tint / luma(tint[..., None, None])[..., 0, 0]
-    return rendered * tint[..., None, None]
+    tint = (even_light(source) / rendered.new_tensor(SKIN)[:, None, None]).sqrt()
+    return rendered * (tint / luma(tint))
 
 
 def with_own_teeth(image: torch.Tensor, warped: torch.Tensor, surface: Surface) -> tuple[torch.Tensor, torch.Tensor]:
@@ -180,7 +179,7 @@ def with_unseen_parts(
     Returns:
         The pictures, and the share (B, 1, H, H) of what is rendered in them.
     """
-    unseen, even = softened(driven.fine.unseen), luma(even_light(source)[..., None, None])
+    unseen, even = softened(driven.fine.unseen), luma(even_light(source))
     usual = luma(image.new_tensor(SKIN)[None, :, None, None])
     there = torch.lerp(even, luma(driven.light), driven.surface.eyes)
     light = enlarge(softened(there), image.shape[2:]) / (even * usual).sqrt()
